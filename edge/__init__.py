@@ -1,0 +1,1 @@
+"""Models, training, splits, the pipeline and the command line."""

@@ -1,0 +1,42 @@
+"""How a written part is executed: `Runtime` is data about one way to execute, `Session` one opened part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from quant.graph import Array, Graph
+
+
+class Session(Protocol):
+    """One opened part. Codes go in and come out in graph layout (NCHW) and in the graph's formats, [N, ...]."""
+
+    def run(self, codes: Array) -> Array:
+        """Return the output codes of a batch."""
+
+    def tensors(self, codes: Array) -> dict[str, Array]:
+        """Return the codes of every graph tensor this runtime can show for a batch, by tensor name."""
+
+    def timed(self, codes: Array) -> Callable[[], None]:
+        """Return a function that runs one inference of `codes[:1]`, prepared so that only the inference is timed."""
+
+    def close(self) -> None:
+        """Free what the session holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One way to execute the parts of a target on this machine.
+
+    `exact` says that the runtime must give the reference's very codes; otherwise outputs may differ, and how far is
+    reported. `missing()` is None when the runtime works here (it really opens something; an import check is not
+    enough), else the reason and how to get it. `open(folder, name, graph)` opens the part `name` in `folder`.
+    """
+
+    name: str
+    target: str
+    exact: bool
+    missing: Callable[[], str | None]
+    open: Callable[[Path, str, Graph], Session]

@@ -1,0 +1,92 @@
+"""What a target is: a family of devices with a capability table and one `write` function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.errors import ExportError
+from quant.graph import Array, Graph
+from quant.operators import Operator
+
+#: JSON-able facts about a written part, kept in the manifest (layout, opset, arena bytes, ...).
+Facts = Mapping[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One part to write: a quantised graph, the float graph it came from, and test vectors.
+
+    `inputs` and `outputs` are codes in graph layout (NCHW), [N, ...]; `outputs` come from `quant.reference.run`.
+    `name` is a C identifier. `float_graph` is the folded float graph of the same part (same tensor names), or None.
+    """
+
+    name: str
+    graph: Graph
+    inputs: Array
+    outputs: Array
+    float_graph: Graph | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What a target can express: format names of weights and activations, operators, and whether zero points must be 0."""
+
+    weights: tuple[str, ...]
+    activations: tuple[str, ...]
+    operators: tuple[type[Operator], ...]
+    symmetric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A family of devices. `write(source, folder)` writes the files of one part into an existing empty folder."""
+
+    name: str
+    summary: str
+    capability: Capability
+    write: Callable[[Source, Path], Facts]
+
+
+def check_name(name: str) -> str:
+    """Return `name` when it can be a C, Verilog and file name, else raise ExportError."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
+        raise ExportError(
+            f"'{name}' cannot name a part: use a lower-case letter, then lower-case letters, digits and underscores."
+        )
+    return name
+
+
+def check_capability(target: Target, graph: Graph) -> None:
+    """Check that `target` can express a quantised graph.
+
+    Raises:
+        ExportError: naming the first node or tensor that does not fit, what fits, and what to do.
+    """
+    capability = target.capability
+    for node in graph.nodes:
+        if type(node.op) not in capability.operators:
+            known = ", ".join(op.__name__ for op in capability.operators)
+            raise ExportError(f"{target.name}: node '{node.name}' is a {node.kind}; this target takes {known}.")
+    for name in graph.activations():
+        quant = graph.quant(name)
+        if quant.format.name not in capability.activations:
+            raise ExportError(
+                f"{target.name}: activation '{name}' is {quant.format.name}; this target takes "
+                f"{', '.join(capability.activations) or 'float only'}. Quantise with another scheme, or export to "
+                "arm-m or fpga, which execute every format."
+            )
+        if capability.symmetric and quant.zero != 0:
+            raise ExportError(
+                f"{target.name}: activation '{name}' has zero point {quant.zero}; this target needs zero points of 0. "
+                "Quantise with symmetric activations (scheme option '-sym', for example w8a8-sym)."
+            )
+    for name in graph.weights:
+        weight = graph.tensors[name].quant
+        if weight is not None and weight.format.name not in capability.weights:
+            raise ExportError(
+                f"{target.name}: weight '{name}' is {weight.format.name}; this target takes "
+                f"{', '.join(capability.weights) or 'float only'}."
+            )
