@@ -39,7 +39,7 @@ class Builder:
         self.weights[f"{name}_w"] = fmt.from_ordinals(self.rng.integers(-top, top + 1, shape))
         self.tensors[f"{name}_b"] = Tensor((out,))
         wide = self.act.is_minifloat or fmt.is_minifloat
-        self.weights[f"{name}_b"] = self.rng.integers(-500, 500, out).astype(np.int64 if wide else np.int32)
+        self.weights[f"{name}_b"] = self.rng.integers(-50, 50, out).astype(np.int64 if wide else np.int32)
         return f"{name}_w", f"{name}_b"
 
 
@@ -51,7 +51,7 @@ def toy_graph(act: Format = INT8, weight: Format = INT8, seed: int = 0) -> Graph
     b.activation("b", (1, 8, 4, 4), 0.04, 5)
     b.activation("c", (1, 8, 4, 4), 0.06, -10)
     b.activation("m", (1, 8), 0.03, -7)
-    b.activation("y", (1, 10), 0.01 if act.is_minifloat else 0.3, 3)
+    b.activation("y", (1, 10), 0.01 if act.is_minifloat else 0.1, 3)
     nodes = (
         Node(
             "conv",
@@ -69,9 +69,9 @@ def toy_graph(act: Format = INT8, weight: Format = INT8, seed: int = 0) -> Graph
 
 
 def random_codes(graph: Graph, count: int, seed: int = 1) -> Array:
-    """Random input codes for a quantised graph, [count, ...]."""
-    fmt = graph.quant(graph.input).format
-    ordinals = np.random.default_rng(seed).integers(
-        fmt.min_ordinal, fmt.max_ordinal + 1, (count, *graph.shape(graph.input)[1:])
-    )
-    return fmt.from_ordinals(ordinals)
+    """Random input codes for a quantised graph, [count, ...]; each image has its own mean per channel."""
+    fmt, rng = graph.quant(graph.input).format, np.random.default_rng(seed)
+    shape = graph.shape(graph.input)[1:]
+    centre = rng.uniform(fmt.min_ordinal, fmt.max_ordinal, (count, shape[0], *(1 for _ in shape[1:])))
+    spread = rng.uniform(-0.2, 0.2, (count, *shape)) * fmt.max_ordinal
+    return fmt.from_ordinals(np.clip(np.rint(centre + spread), fmt.min_ordinal, fmt.max_ordinal).astype(np.int64))
