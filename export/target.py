@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
-from quant.graph import Array, Graph
+from quant.formats import Array
+from quant.graph import Graph
 from quant.operators import Operator
 
 #: JSON-able facts about a written part, kept in the manifest (layout, opset, arena bytes, ...).
@@ -32,7 +33,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What a target can express: format names of weights and activations, operators, and whether zero points must be 0."""
+    """What a target can express: formats by name, operators, and whether zero points must be 0."""
 
     weights: tuple[str, ...]
     activations: tuple[str, ...]

@@ -31,7 +31,8 @@ class Multiplier:
     """A positive real number as `mantissa * 2^exponent` with an integer mantissa of fixed width.
 
     In the integer rule the mantissa is Q31 (2^30 <= mantissa < 2^31) and `exponent` is TFLite's shift e, so that
-    the number is mantissa * 2^(e-31). In the minifloat rule the number is mantissa * 2^exponent, 2^14 <= mantissa < 2^15.
+    the number is mantissa * 2^(e-31). In the minifloat rule the number is mantissa * 2^exponent with
+    2^14 <= mantissa < 2^15.
     """
 
     mantissa: int

@@ -16,6 +16,7 @@ decoding and never made on encoding. The OCP 4- and 6-bit formats equal `e2m1`, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ import numpy.typing as npt
 from quant.errors import QuantError
 from quant.names import find
 
+#: Codes of any format, or any other array.
+Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -100,7 +103,7 @@ class Format:
         return max(self.max_units, -self.units_of_ordinal(self.min_ordinal)).bit_length()
 
     @property
-    def dtype(self) -> np.dtype[np.signedinteger] | np.dtype[np.unsignedinteger]:
+    def dtype(self) -> np.dtype[Any]:
         """The numpy dtype that stores codes."""
         if self.is_minifloat:
             return np.dtype(np.uint8)
@@ -124,7 +127,7 @@ class Format:
         """Every code, reserved ones included: ascending integers, or all bit patterns of a minifloat."""
         return range(1 << self.bits) if self.is_minifloat else self.ordinals()
 
-    def to_ordinals(self, codes: npt.NDArray[np.generic]) -> IntArray:
+    def to_ordinals(self, codes: Array) -> IntArray:
         """Turn codes into positions on the value axis (int64, same shape).
 
         Raises:
@@ -143,14 +146,15 @@ class Format:
             raise QuantError(f"{int(wide[bad][0])} is not the code of a number in format {self.name}.")
         return ordinals
 
-    def from_ordinals(self, ordinals: IntArray) -> npt.NDArray[np.signedinteger] | npt.NDArray[np.unsignedinteger]:
+    def from_ordinals(self, ordinals: IntArray) -> Array:
         """Turn positions on the value axis into codes of `dtype`; zero gets the positive zero code."""
         if not self.is_minifloat:
             return np.asarray(ordinals).astype(self.dtype)
         sign = np.where(ordinals < 0, 1 << (self.bits - 1), 0)
-        return (np.abs(ordinals) + sign).astype(self.dtype)
+        codes: Array = (np.abs(ordinals) + sign).astype(self.dtype)
+        return codes
 
-    def to_units(self, codes: npt.NDArray[np.generic]) -> IntArray:
+    def to_units(self, codes: Array) -> IntArray:
         """Decode codes to whole numbers of the unit: exact, int64, or Python integers where int64 is too narrow."""
         ordinals = self.to_ordinals(codes)
         if not self.is_minifloat:
@@ -161,7 +165,7 @@ class Format:
         values: IntArray = lookup[np.abs(ordinals)] * np.sign(ordinals)
         return values
 
-    def decode(self, codes: npt.NDArray[np.generic]) -> FloatArray:
+    def decode(self, codes: Array) -> FloatArray:
         """Decode codes to real values (float64, exact for every format here)."""
         return self.to_units(codes).astype(np.float64) * self.unit
 

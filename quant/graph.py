@@ -11,13 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from quant.errors import QuantError
-from quant.formats import Format
+from quant.formats import Array, Format
 from quant.operators import MOVES, Conv, Gemm, Operator
-
-Array = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)

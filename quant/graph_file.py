@@ -9,14 +9,15 @@ import dataclasses
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quant.errors import QuantError
-from quant.formats import find_format
-from quant.graph import Array, Graph, Node, Quant, Tensor, check
+from quant.formats import Array, find_format
+from quant.graph import Graph, Node, Quant, Tensor, check
 from quant.operators import OPERATORS, Operator
 
 SCHEMA = 1
@@ -31,7 +32,7 @@ def to_bytes(graph: Graph) -> bytes:
         _write(archive, _HEADER, json.dumps(_header(graph), indent=1, sort_keys=True).encode())
         for index, name in enumerate(sorted(graph.weights)):
             array = io.BytesIO()
-            np.lib.format.write_array(array, np.ascontiguousarray(graph.weights[name]), allow_pickle=False)
+            np.save(array, np.ascontiguousarray(graph.weights[name]), allow_pickle=False)
             _write(archive, f"weights/{index}.npy", array.getvalue())
     return buffer.getvalue()
 
@@ -111,7 +112,7 @@ def _graph(archive: zipfile.ZipFile, header: dict[str, Any]) -> Graph:
 
 def _array(archive: zipfile.ZipFile, index: int) -> Array:
     data = io.BytesIO(archive.read(f"weights/{index}.npy"))
-    array: Array = np.lib.format.read_array(data, allow_pickle=False)
+    array: Array = np.load(data, allow_pickle=False)
     return array
 
 
@@ -125,7 +126,9 @@ def _operator(kind: str, attributes: dict[str, Any]) -> Operator:
     found = next((op for op in OPERATORS if op.__name__ == kind), None)
     if found is None:
         raise QuantError(f"unknown operator '{kind}' in a graph file.")
-    return found(**{key: tuple(v) if isinstance(v, list) else v for key, v in attributes.items()})
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in attributes.items()}
+    make: Callable[..., Operator] = found
+    return make(**values)
 
 
 def _tensor(record: dict[str, Any]) -> Tensor:

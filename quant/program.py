@@ -14,8 +14,8 @@ import numpy as np
 from quant import operators as ops
 from quant.errors import QuantError
 from quant.fixedpoint import INT32_LIMIT, WIDE_LIMIT, Multiplier, q31_multiplier, wide_multiplier
-from quant.formats import Format, IntArray
-from quant.graph import Array, Graph, Node, Quant, Tensor, check
+from quant.formats import Array, Format, IntArray
+from quant.graph import Graph, Node, Quant, Tensor, check
 from quant.rounding import to_nearest_ordinals
 
 #: Weights of the two addends of a minifloat sum are whole numbers of 2^-14 of the larger scale.

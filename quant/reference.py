@@ -14,8 +14,8 @@ import numpy.typing as npt
 from quant import operators as ops
 from quant.errors import QuantError
 from quant.fixedpoint import divide_half_away, multiply_q31, round_to_minifloat
-from quant.formats import Format, IntArray
-from quant.graph import Array, Quant
+from quant.formats import Array, Format, IntArray
+from quant.graph import Quant
 from quant.program import (
     AddStep,
     AveragePoolStep,
@@ -70,7 +70,7 @@ def run(program: Program, codes: Array, dot: Dot = exact_dot) -> dict[str, Array
             f"input '{program.input}' has shape {codes.shape}; the graph takes [N, {str(shape[1:])[1:-1]}]."
         )
     fmt = program.quant(program.input).format
-    values = {program.input: fmt.from_ordinals(fmt.to_ordinals(codes))}
+    values: dict[str, Array] = {program.input: fmt.from_ordinals(fmt.to_ordinals(codes))}
     for step in program.steps:
         values[step.y] = _execute(program, step, values, dot)
     return values
@@ -84,8 +84,7 @@ def _execute(program: Program, step: Step, values: Mapping[str, Array], dot: Dot
         case AddStep():
             return _add(program, step, values)
         case WideAddStep():
-            parts = zip(step.xs, step.zeros, step.weights, strict=True)
-            return _requantise(step.requant, sum(_centred(program, x, values, z) * w for x, z, w in parts))
+            return _wide_add(program, step, values)
         case MeanStep():
             x = _centred(program, step.x, values, step.x_zero)
             return _requantise(step.requant, x.sum(axis=(2, 3))).reshape(_shape(program, step.y, x))
@@ -121,18 +120,19 @@ def _requantise(requant: Requant, acc: IntArray) -> Array:
 
 
 def _windows(
-    x: npt.NDArray[np.int64],
+    x: IntArray,
     kernel: tuple[int, int],
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],
+    *,
     dilations: tuple[int, int] = (1, 1),
     fill: int = 0,
 ) -> IntArray:
     """Return every window of [N,C,H,W] as [N,C,h,w,kh,kw]; positions outside hold `fill`."""
     top, left, bottom, right = pads
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
-    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
-    view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    view: IntArray = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))  # type: ignore[call-overload]
     return view[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
 
 
@@ -140,7 +140,7 @@ def _accumulate(step: ConvStep, x: IntArray, dot: Dot) -> IntArray:
     if x.ndim == 2:
         x = x[:, :, None, None]
     out, _, kh, kw = step.weight.shape
-    windows = _windows(x, (kh, kw), step.op.strides, step.op.pads, step.op.dilations)
+    windows = _windows(x, (kh, kw), step.op.strides, step.op.pads, dilations=step.op.dilations)
     n, c, h, w = windows.shape[:4]
     groups = step.op.groups
     grouped = windows.reshape(n, groups, c // groups, h, w, kh, kw)
@@ -149,11 +149,20 @@ def _accumulate(step: ConvStep, x: IntArray, dot: Dot) -> IntArray:
 
 
 def _add(program: Program, step: AddStep, values: Mapping[str, Array]) -> Array:
-    total = np.int64(0)
-    for x, zero, scale in zip(step.xs, step.zeros, step.scales, strict=True):
-        shifted = _centred(program, x, values, zero) << step.left_shift
-        total = total + multiply_q31(shifted, np.int64(scale.mantissa), np.int64(scale.exponent))
-    return _requantise(step.requant, total)
+    terms = [
+        multiply_q31(
+            _centred(program, x, values, zero) << step.left_shift,
+            np.array(scale.mantissa, dtype=np.int64),
+            np.array(scale.exponent, dtype=np.int64),
+        )
+        for x, zero, scale in zip(step.xs, step.zeros, step.scales, strict=True)
+    ]
+    return _requantise(step.requant, terms[0] + terms[1])
+
+
+def _wide_add(program: Program, step: WideAddStep, values: Mapping[str, Array]) -> Array:
+    first, second = (_centred(program, x, values, zero) for x, zero in zip(step.xs, step.zeros, strict=True))
+    return _requantise(step.requant, first * step.weights[0] + second * step.weights[1])
 
 
 def _max_pool(program: Program, step: MaxPoolStep, codes: Array) -> Array:
@@ -192,7 +201,7 @@ def _move(step: MoveStep, xs: list[Array], shape: tuple[int, ...]) -> Array:
             return xs[0].reshape(xs[0].shape[0], *shape[1:])
 
 
-def quantise_input(quant: Quant, values: npt.NDArray[np.floating]) -> Array:
+def quantise_input(quant: Quant, values: Array) -> Array:
     """Turn real inputs into codes as ONNX QuantizeLinear does: float32 division, round half to even, saturate."""
     scaled = values.astype(np.float32) / np.float32(quant.scale[0])
     if quant.format.is_minifloat:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from quant.errors import QuantError
-from quant.formats import FloatArray, Format, IntArray
-
-Codes = npt.NDArray[np.signedinteger] | npt.NDArray[np.unsignedinteger]
+from quant.formats import Array, FloatArray, Format, IntArray
 
 
-def to_nearest_ordinals(fmt: Format, values: npt.NDArray[np.floating]) -> IntArray:
+def to_nearest_ordinals(fmt: Format, values: Array) -> IntArray:
     """Round real `values` to positions on the format's value axis.
 
     Exact: with k = max(floor(log2|y|) - M, 1 - b - M), y / 2^k is representable and `rint` rounds it half to even
@@ -34,11 +31,11 @@ def to_nearest_ordinals(fmt: Format, values: npt.NDArray[np.floating]) -> IntArr
     return ordinals
 
 
-def encode(fmt: Format, values: npt.NDArray[np.floating]) -> Codes:
+def encode(fmt: Format, values: Array) -> Array:
     """Round real `values` to codes of `fmt` (same shape, dtype `fmt.dtype`)."""
     return fmt.from_ordinals(to_nearest_ordinals(fmt, values))
 
 
-def quantise(fmt: Format, values: npt.NDArray[np.floating]) -> FloatArray:
+def quantise(fmt: Format, values: Array) -> FloatArray:
     """Round real `values` to the nearest values of `fmt` (float64)."""
     return fmt.decode(encode(fmt, values))

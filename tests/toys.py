@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from quant import operators as ops
-from quant.formats import INT8, Format
-from quant.graph import Array, Graph, Node, Quant, Tensor, check
+from quant.formats import INT8, Array, Format
+from quant.graph import Graph, Node, Quant, Tensor, check
 
 INF = float("inf")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from quant.graph import Array, Graph
+from quant.formats import Array
+from quant.graph import Graph
 
 
 class Session(Protocol):
