@@ -118,7 +118,8 @@ def round_to_minifloat(fmt: Format, acc: IntArray, mantissa: IntArray, exponent:
         exponent: exponents, broadcastable to `acc`.
     """
     product = np.abs(acc) * mantissa
-    step = np.maximum(bit_length(product) - 1 + exponent - fmt.mantissa, 0)
+    # Zero has no leading bit: without the test a large exponent would lift it off zero.
+    step = np.where(product == 0, 0, np.maximum(bit_length(product) - 1 + exponent - fmt.mantissa, 0))
     drop = step - exponent
     rounded = _shift_half_even(product, drop)
     # A huge step saturates before the shift could overflow.
