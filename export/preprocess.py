@@ -1,0 +1,121 @@
+"""Pre-processing: how raw images become the network's float input. Declared once, it travels with the bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from export.errors import ExportError
+
+LAYOUT = "NCHW"
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """What happens to each value: (x * scale - mean[channel]) / std[channel].
+
+    `mean` and `std` have one value per channel, in units of the scaled values. `layout` names the axes of the images.
+    """
+
+    channels: int
+    height: int
+    width: int
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    layout: str = LAYOUT
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning, so that every `Preprocess` in the program can be applied."""
+        if min(self.shape) < 1:
+            raise ExportError(f"pre-processing for images of shape {self.shape}; every side must be at least 1.")
+        if self.layout != LAYOUT:
+            raise ExportError(f"pre-processing of layout '{self.layout}'; images here are {LAYOUT}.")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels:
+                raise ExportError(f"pre-processing has {len(values)} values of '{name}' for {self.channels} channels.")
+        if not all(math.isfinite(value) for value in (self.scale, *self.mean, *self.std)):
+            raise ExportError("pre-processing: scale, mean and std must be finite numbers.")
+        if self.scale <= 0 or min(self.std) <= 0:
+            raise ExportError("pre-processing: scale and every std must be greater than 0.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.channels, self.height, self.width
+
+    def apply(self, images: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Turn raw images into the network's input.
+
+        Args:
+            images: [N, C, H, W], uint8 as a camera gives them (or any other raw values, such as int8 features).
+
+        Returns:
+            float32, same shape. Each of the three steps is rounded to float32, so every device can repeat it.
+
+        Raises:
+            ExportError: the images have another shape.
+        """
+        if images.ndim != 4 or images.shape[1:] != self.shape:
+            raise ExportError(f"images have shape {images.shape}; the network takes [N, {str(self.shape)[1:-1]}].")
+        mean = np.asarray(self.mean, dtype=np.float32).reshape(1, -1, 1, 1)
+        std = np.asarray(self.std, dtype=np.float32).reshape(1, -1, 1, 1)
+        result: npt.NDArray[np.float32] = (images.astype(np.float32) * np.float32(self.scale) - mean) / std
+        return result
+
+    def to_record(self) -> dict[str, object]:
+        """Return the JSON form: numbers, a string and lists."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_record(cls, record: object) -> Preprocess:
+        """Read the JSON form.
+
+        Raises:
+            ExportError: it is no object, a key is unknown or missing, or a value has the wrong type; the message names the key.
+        """
+        if not isinstance(record, dict):
+            raise ExportError(f"pre-processing is {type(record).__name__}; it must be an object with named values.")
+        known = {field.name for field in fields(cls)}
+        for key in sorted(map(str, set(record) ^ known)):
+            raise ExportError(f"pre-processing: key '{key}' is {'missing' if key in known else 'unknown'}.")
+        return cls(
+            channels=_integer(record, "channels"),
+            height=_integer(record, "height"),
+            width=_integer(record, "width"),
+            scale=_number(record["scale"], "scale"),
+            mean=_numbers(record, "mean"),
+            std=_numbers(record, "std"),
+            layout=_text(record, "layout"),
+        )
+
+
+def _integer(record: Mapping[str, object], key: str) -> int:
+    value = record[key]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ExportError(f"pre-processing: '{key}' is {value!r}; it must be a whole number.")
+    return value
+
+
+def _number(value: object, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ExportError(f"pre-processing: '{key}' holds {value!r}; it must be a number.")
+    return float(value)
+
+
+def _numbers(record: Mapping[str, object], key: str) -> tuple[float, ...]:
+    values = record[key]
+    if not isinstance(values, list):
+        raise ExportError(f"pre-processing: '{key}' is {values!r}; it must be a list of numbers, one per channel.")
+    return tuple(_number(value, key) for value in values)
+
+
+def _text(record: Mapping[str, object], key: str) -> str:
+    value = record[key]
+    if not isinstance(value, str):
+        raise ExportError(f"pre-processing: '{key}' is {value!r}; it must be a string.")
+    return value
