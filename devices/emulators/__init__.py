@@ -1,0 +1,1 @@
+"""Emulated ARM boards: QEMU runs generated C and a plugin counts its instructions. Emulated time is not time."""

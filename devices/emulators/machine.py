@@ -1,0 +1,215 @@
+"""What an emulated board is made of, and the session that runs generated C on any of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from devices import tools
+from devices.emulators import codes as wire
+from devices.emulators import icount
+from devices.errors import DeviceError
+from quant.formats import Array
+from quant.graph import Graph
+
+#: Seconds for one compiler call, and for one run of the emulator.
+COMPILE_LIMIT_S = 120.0
+RUN_LIMIT_S = 600.0
+#: At most so many input bytes go into one run: the Cortex-M image holds them in code memory.
+CHUNK_BYTES = 1 << 20
+CHUNK_IMAGES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One emulated board: its tools, how to build a runner for it, and how to start that.
+
+    `flags` are the compiler's; `compile(machine, folder, elf, objects, macros, images)` writes the program `elf`;
+    `command(elf, options)` is the emulator's command line, `options` being those of the instruction counter or
+    None; `markers(elf)` are the counter's options that find the region of interest. `fault_code` is the exit code of
+    a program whose fault handler ran.
+    """
+
+    name: str
+    compiler: tools.Tool
+    size: tools.Tool
+    emulator: tools.Tool
+    extra_tools: tuple[tools.Tool, ...]
+    flags: tuple[str, ...]
+    link: Callable[[Machine, Build, Array], Path]
+    command: Callable[[Path, str | None], tuple[str, ...]]
+    markers: Callable[[Path], str]
+    fault_code: int | None = None
+
+    @property
+    def tools(self) -> tuple[tools.Tool, ...]:
+        """Every command the machine needs."""
+        return (self.compiler, self.size, self.emulator, *self.extra_tools)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Where a runner of one part is built: the part's folder and name, the work folder, and whether it taps."""
+
+    folder: Path
+    name: str
+    work: Path
+    tap: bool
+
+    @property
+    def object(self) -> Path:
+        """The compiled part on its own: its size is the model's."""
+        return self.work / f"{self.name}{'_tap' if self.tap else ''}.o"
+
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """The macros by which the runner's sources name the part."""
+        tap = ("-DEDGEMILL_TAP",) if self.tap else ()
+        name = self.name
+        header = f'-DEDGEMILL_HEADER="{name}.h"'
+        return (header, f"-DEDGEMILL_NAME={name}", f"-DEDGEMILL_UPPER={name.upper()}", *tap)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of the model object alone: code and constants, and static data."""
+
+    flash_bytes: int
+    ram_bytes: int
+
+
+def compile_part(machine: Machine, build: Build) -> Path:
+    """Compile `NAME.c` of a part and return the object.
+
+    Raises:
+        DeviceError: the part has no generated C, or it does not compile.
+    """
+    source = build.folder / f"{build.name}.c"
+    if not source.is_file():
+        raise DeviceError(f"{build.folder} holds no {build.name}.c; export the part to arm-m first.")
+    tap = ("-DEDGEMILL_TAP",) if build.tap else ()
+    argv = [machine.compiler.name, *machine.flags, *tap, "-c", str(source), "-o", str(build.object)]
+    tools.call(argv, f"compiling {source.name} for {machine.name}", COMPILE_LIMIT_S)
+    return build.object
+
+
+def footprint(machine: Machine, compiled: Path) -> Footprint:
+    """Return what `size` says about an object: flash = text + data, RAM = data + bss."""
+    out = tools.call([machine.size.name, str(compiled)], f"size of {compiled.name}", 20.0).decode()
+    numbers = out.splitlines()[-1].split()[:3]
+    if len(numbers) != 3 or not all(n.isdigit() for n in numbers):
+        raise DeviceError(f"{machine.size.name} wrote no sizes for {compiled.name}: '{out.strip()[-80:]}'.")
+    text, data, bss = (int(n) for n in numbers)
+    return Footprint(text + data, data + bss)
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedSession:
+    """One part on one emulated machine; see `export.runtimes.session.Session`."""
+
+    machine: Machine
+    folder: Path
+    name: str
+    graph: Graph
+    scratch: tempfile.TemporaryDirectory[str]
+    limit_s: float
+
+    def run(self, codes: Array) -> Array:
+        """Return the output codes of a batch, [N, ...] in graph layout."""
+        parts = [wire.outputs(self.graph, wire.parse(text), count) for text, count in self._batches(codes, tap=False)]
+        return np.concatenate(parts)
+
+    def tensors(self, codes: Array) -> dict[str, Array]:
+        """Return the codes of every step's output for a batch, by tensor name."""
+        parts = [wire.tapped(self.graph, wire.parse(text), count) for text, count in self._batches(codes, tap=True)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def timed(self, codes: Array) -> Callable[[], None]:
+        """Raise DeviceError: how long an emulator takes says nothing about a device."""
+        raise DeviceError(f"{self.machine.name} is emulated, and emulated time is not time; it counts instructions.")
+
+    def instructions(self, codes: Array) -> tuple[int, ...]:
+        """Return the instructions of each inference of a batch, without those of calling an empty function."""
+        icount.check_version(self.machine.emulator.name, icount.qemu_version(self.machine.emulator))
+        plugin, build = icount.build(), self._build(tap=False)
+        found: list[int] = []
+        for chunk in _chunks(wire.to_device(self.graph, codes)):
+            elf = self.machine.link(self.machine, build, chunk)
+            report = build.work / "icount.txt"
+            report.unlink(missing_ok=True)
+            self._execute(elf, f"{plugin},{self.machine.markers(elf)},out={report}")
+            counts = icount.per_inference(icount.read(report))
+            if len(counts) != len(chunk):
+                raise DeviceError(f"{self.machine.name}: {len(counts)} counts for {len(chunk)} inferences.")
+            found += counts
+        return tuple(found)
+
+    def footprint(self) -> Footprint:
+        """Return flash and RAM bytes of the model object: no runner, no C library, no stack."""
+        build = self._build(tap=False)
+        return footprint(self.machine, build.object)
+
+    def close(self) -> None:
+        """Remove the work folder."""
+        self.scratch.cleanup()
+
+    def _build(self, *, tap: bool) -> Build:
+        build = Build(self.folder, self.name, Path(self.scratch.name), tap)
+        if not build.object.exists():
+            compile_part(self.machine, build)
+        return build
+
+    def _batches(self, codes: Array, *, tap: bool) -> Iterator[tuple[bytes, int]]:
+        build = self._build(tap=tap)
+        for chunk in _chunks(wire.to_device(self.graph, codes)):
+            elf = self.machine.link(self.machine, build, chunk)
+            yield self._execute(elf, None), len(chunk)
+
+    def _execute(self, elf: Path, options: str | None) -> bytes:
+        what = f"running '{self.name}' on {self.machine.name}"
+        done = tools.run(self.machine.command(elf, options), what, self.limit_s, elf.parent)
+        if done.code == 0:
+            return done.stdout
+        if self.machine.fault_code is not None and done.code == self.machine.fault_code:
+            raise DeviceError(
+                f"{what}: the program faulted (exit code {done.code}). A stack or an array ran over its end, or the "
+                "code was compiled for another core."
+            )
+        raise DeviceError(
+            f"{what}: {self.machine.emulator.name} {tools.ending(done.code)}: {tools.telling_line(done.stderr)}"
+        )
+
+
+def _chunks(images: Array) -> Iterator[Array]:
+    if not len(images):
+        raise DeviceError("there are no input codes to run.")
+    step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // images[0].nbytes))
+    for start in range(0, len(images), step):
+        yield images[start : start + step]
+
+
+def open_part(machine: Machine, folder: Path, name: str, graph: Graph, limit_s: float = RUN_LIMIT_S) -> EmulatedSession:
+    """Open the part `name` in `folder`; it is compiled when it is first run.
+
+    Raises:
+        DeviceError: a tool is missing.
+    """
+    tools.require(machine.tools)
+    scratch = tempfile.TemporaryDirectory(prefix="edgemill-")
+    return EmulatedSession(machine, folder.resolve(), name, graph, scratch, limit_s)
+
+
+def missing(machine: Machine) -> str | None:
+    """Return None when every tool of the machine is here and its QEMU was tested, else the reason."""
+    reason = tools.missing_tools(machine.tools)
+    if reason:
+        return reason
+    try:
+        icount.check_version(machine.emulator.name, icount.qemu_version(machine.emulator))
+    except DeviceError as error:
+        return str(error)
+    return None

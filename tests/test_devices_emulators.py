@@ -1,0 +1,254 @@
+"""The emulated boards: right codes, exact and repeatable instruction counts, and faults that end with a clear error."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from devices import tools
+from devices.emulators import icount, qemu_system, qemu_user
+from devices.emulators.machine import EmulatedSession, Machine, missing, open_part
+from devices.errors import DeviceError
+from quant.program import lower
+from quant.reference import run
+from tests.toys import random_codes
+from tests.toys_c import ENDLESS, FAULT, SILENT, pool_graph, write_body, write_pool
+
+MACHINES = (qemu_user.MACHINE, qemu_system.MACHINE)
+Open = Callable[[Path], EmulatedSession]
+
+
+@pytest.fixture(params=MACHINES, ids=lambda machine: machine.name)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    found: Machine = request.param
+    reason = missing(found)
+    if reason:
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture
+def opened(machine: Machine, request: pytest.FixtureRequest) -> Open:
+    def start(folder: Path) -> EmulatedSession:
+        session = open_part(machine, folder, "pool", pool_graph(), limit_s=20.0)
+        request.addfinalizer(session.close)
+        return session
+
+    return start
+
+
+def test_codes_equal_the_reference(opened: Open, tmp_path: Path) -> None:
+    codes = random_codes(pool_graph(), 20)
+    expected = run(lower(pool_graph()), codes)
+    session = opened(write_pool(tmp_path))
+    outputs = session.run(codes)
+    np.testing.assert_array_equal(outputs, expected["y"])
+    assert len(np.unique(outputs)) > 5
+    assert len(set(outputs.reshape(20, -1).argmax(axis=1))) == 2
+    shown = session.tensors(codes)
+    assert set(shown) == {"m", "y"}
+    for name, values in shown.items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_counts_are_repeatable_and_positive(opened: Open, tmp_path: Path) -> None:
+    codes = random_codes(pool_graph(), 3)
+    session = opened(write_pool(tmp_path))
+    first, second = session.instructions(codes), session.instructions(codes)
+    assert first == second
+    assert len(first) == 3
+    assert min(first) > 100
+
+
+def _loop(count: int) -> str:
+    """Two instructions a turn on both cores: subtract with flags, branch."""
+    return (
+        f'(void)in; (void)out; long n = {count}; __asm__ volatile("1: subs %0, %0, #1\\n bne 1b" : "+r"(n) : : "cc");'
+    )
+
+
+def test_a_known_loop_is_counted_exactly(opened: Open, tmp_path: Path) -> None:
+    codes = random_codes(pool_graph(), 2)
+    counts = []
+    for turns in (100, 1100):
+        folder = tmp_path / str(turns)
+        folder.mkdir()
+        counts.append(opened(write_body(folder, _loop(turns))).instructions(codes))
+    assert [b - a for a, b in zip(*counts, strict=True)] == [2000, 2000]
+    assert 200 <= counts[0][0] <= 220
+
+
+def test_an_empty_inference_counts_next_to_nothing(opened: Open, tmp_path: Path) -> None:
+    counts = opened(write_body(tmp_path, SILENT)).instructions(random_codes(pool_graph(), 2))
+    assert counts[0] == counts[1]
+    assert 0 < counts[0] < 12
+
+
+def test_a_model_that_writes_nothing_shows_the_poison(opened: Open, tmp_path: Path) -> None:
+    outputs = opened(write_body(tmp_path, SILENT)).run(random_codes(pool_graph(), 2))
+    assert (outputs.view(np.uint8) == 0xA5).all()
+
+
+def test_a_fault_ends_with_an_error(opened: Open, machine: Machine, tmp_path: Path) -> None:
+    wanted = "faulted.*exit code 70" if machine.fault_code else "SIGSEGV"
+    with pytest.raises(DeviceError, match=wanted):
+        opened(write_body(tmp_path, FAULT)).run(random_codes(pool_graph(), 1))
+
+
+def test_a_hang_ends_with_an_error(machine: Machine, tmp_path: Path) -> None:
+    session = open_part(machine, write_body(tmp_path, ENDLESS), "pool", pool_graph(), limit_s=1.0)
+    with pytest.raises(DeviceError, match="did not end within 1 s"):
+        session.run(random_codes(pool_graph(), 1))
+    session.close()
+
+
+def test_time_is_refused(opened: Open, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="emulated time is not time"):
+        opened(write_pool(tmp_path)).timed(random_codes(pool_graph(), 1))
+
+
+def test_footprint_counts_constants_and_static_data(opened: Open, tmp_path: Path) -> None:
+    footprint = opened(write_pool(tmp_path)).footprint()
+    assert footprint.ram_bytes == 8
+    assert 50 < footprint.flash_bytes < 2000
+
+
+def test_a_part_without_c_is_an_error(opened: Open, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"holds no pool\.c"):
+        opened(tmp_path).run(random_codes(pool_graph(), 1))
+
+
+def test_c_that_does_not_compile_is_an_error(opened: Open, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"compiling pool\.c.*error"):
+        opened(write_body(tmp_path, "no_such_thing(;")).run(random_codes(pool_graph(), 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 4, 5), (2, 32), (0, 2, 4, 4)])
+def test_input_of_a_wrong_shape_is_an_error(opened: Open, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DeviceError, match=r"shape|no input codes"):
+        opened(write_pool(tmp_path)).run(np.zeros(shape, np.int8))
+
+
+def test_work_folder_is_removed(machine: Machine, tmp_path: Path) -> None:
+    session = open_part(machine, write_pool(tmp_path), "pool", pool_graph())
+    session.run(random_codes(pool_graph(), 1))
+    folder = Path(session.scratch.name)
+    assert folder.exists()
+    session.close()
+    assert not folder.exists()
+
+
+def test_a_missing_tool_is_named_with_its_package(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reason = missing(machine)
+    assert reason is not None
+    assert machine.emulator.name in reason
+    assert machine.emulator.package in reason
+    with pytest.raises(DeviceError, match="apt-get install"):
+        open_part(machine, tmp_path, "pool", pool_graph())
+
+
+@pytest.mark.parametrize("version", [(7, 1, 0), (8, 2, 2), (10, 0, 0)])
+def test_an_untested_qemu_is_refused(version: tuple[int, ...]) -> None:
+    with pytest.raises(DeviceError, match=r"tested with QEMU 7\.2 only"):
+        icount.check_version("qemu-aarch64", version)
+    icount.check_version("qemu-aarch64", (7, 2, 22))
+
+
+# N loads, then N stores, then N of each, each run ending in the marker (getppid): 3 instructions a turn plus the rest.
+MEMORY_PROGRAM = """
+.global _start
+.macro mark
+    mov x8, #173
+    svc #0
+.endm
+.macro turns body
+    mov x1, #{n}
+1:  \\body
+    subs x1, x1, #1
+    b.ne 1b
+.endm
+_start:
+    adrp x2, cell
+    add x2, x2, :lo12:cell
+    mark
+    turns "ldr x3, [x2]"
+    mark
+    turns "str x3, [x2]"
+    mark
+    turns "ldr x3, [x2]; str x3, [x2]"
+    mark
+    mov x0, #0
+    mov x8, #93
+    svc #0
+.bss
+.balign 8
+cell: .skip 8
+"""
+
+
+def test_plugin_counts_instructions_loads_and_stores_exactly(tmp_path: Path) -> None:
+    reason = missing(qemu_user.MACHINE)
+    if reason:
+        pytest.skip(reason)
+    turns = 500
+    source, elf, report = tmp_path / "m.s", tmp_path / "m", tmp_path / "counts"
+    source.write_text(MEMORY_PROGRAM.format(n=turns))
+    tools.call(["aarch64-linux-gnu-gcc", "-nostdlib", "-static", str(source), "-o", str(elf)], "assembling", 30.0)
+    options = f"{icount.build()},mark=173,mem=1,out={report}"
+    tools.call(["qemu-aarch64", "-cpu", "cortex-a72", "-plugin", options, str(elf)], "running", 30.0)
+    marks = [count for count in icount.read(report) if count.kind == "mark"]
+    # each region: mov of the turns, the loop, mov and svc of the next marker
+    assert [mark.delta for mark in marks[1:]] == [3 * turns + 3, 3 * turns + 3, 4 * turns + 3]
+    loads = [b.loads - a.loads for a, b in itertools.pairwise(marks)]
+    stores = [b.stores - a.stores for a, b in itertools.pairwise(marks)]
+    assert loads == [turns, 0, turns]
+    assert stores == [0, turns, turns]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mark 1 1 0 0\nmark 9 8 0 0\n", "before the end"),
+        ("mark one 1 0 0\ntotal 9 8 0 0\n", "not a count"),
+        ("total 9 8 0\n", "not a count"),
+        ("", "before the end"),
+    ],
+)
+def test_damaged_counts_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "counts"
+    path.write_text(text)
+    with pytest.raises(DeviceError, match=message):
+        icount.read(path)
+
+
+def test_markers_must_pair() -> None:
+    lone = (icount.Count("mark", 1, 1, 0, 0), icount.Count("total", 2, 1, 0, 0))
+    with pytest.raises(DeviceError, match="pairs"):
+        icount.regions(lone)
+    with pytest.raises(DeviceError, match="each image has two"):
+        icount.per_inference((icount.Count("begin", 1, 1, 0, 0), icount.Count("end", 4, 3, 0, 0), lone[1]))
+
+
+def test_plugin_is_compiled_once_into_the_cache(tmp_path: Path) -> None:
+    if tools.missing_tool(tools.GCC):
+        pytest.skip(str(tools.missing_tool(tools.GCC)))
+    library = icount.build(tmp_path / "cache")
+    stamp = library.stat().st_mtime_ns
+    assert icount.build(tmp_path / "cache") == library
+    assert library.stat().st_mtime_ns == stamp
+    assert list(library.parent.iterdir()) == [library]
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    if tools.missing_tool(tools.GCC):
+        pytest.skip(str(tools.missing_tool(tools.GCC)))
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(DeviceError, match="cannot be written"):
+        icount.build(tmp_path / "cache")
