@@ -1,0 +1,167 @@
+"""Post-training quantisation: passes on the float graph, activation ranges, then formats, codes and integer biases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from quant.errors import QuantError
+from quant.formats import Array, Format
+from quant.graph import Graph, Node, Quant, Tensor, check, with_nodes
+from quant.onnx_quant import quantise_bias
+from quant.operators import MOVES, Conv, Gemm, Requantize
+from quant.passes.drop_softmax import drop_softmax
+from quant.passes.fold_batch_norm import fold_batch_norm
+from quant.passes.fold_pad import fold_pad
+from quant.passes.fuse_clip import fuse_clip
+from quant.program import lower
+from quant.ranges import Ranges, check_calibration, estimate_ranges
+from quant.rounding import to_nearest_ordinals
+from quant.scheme import Scheme
+
+Pass = Callable[[Graph], Graph]
+#: What prepares a float graph, in this order. Each keeps the function (drop_softmax keeps the labels).
+PASSES: tuple[Pass, ...] = (fold_batch_norm, fold_pad, fuse_clip, drop_softmax)
+
+
+def prepare(graph: Graph) -> Graph:
+    """Run PASSES over a float graph.
+
+    Raises:
+        QuantError: the graph is quantised already, or a pass failed; the message names the pass.
+    """
+    if graph.is_quantised:
+        raise QuantError(f"graph '{graph.name}' is quantised already; export it as it is.")
+    for step in PASSES:
+        try:
+            graph = check(step(graph))
+        except QuantError as error:
+            raise QuantError(f"pass {step.__name__}: {error}") from error
+    return graph
+
+
+def quantise(graph: Graph, scheme: Scheme, calibration: Array) -> Graph:
+    """Quantise a float graph.
+
+    Args:
+        graph: a float graph, prepared or not.
+        scheme: formats and ranges.
+        calibration: pre-processed inputs, float32 [N, ...].
+
+    Raises:
+        QuantError: the calibration data or the graph does not fit, or an accumulator would overflow.
+    """
+    graph = prepare(graph)
+    inputs = check_calibration(graph, calibration)
+    return quantise_with_ranges(graph, scheme, estimate_ranges(graph, inputs, scheme.percentile))
+
+
+def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
+    """Quantise a prepared float graph whose activation ranges are known."""
+    shared = _share_ranges(graph, ranges)
+    formats = _activation_formats(graph, scheme)
+    tensors = dict(graph.tensors)
+    for name in graph.activations():
+        quant = activation_quant(formats[name], *shared[name], symmetric=scheme.symmetric)
+        tensors[name] = Tensor(graph.shape(name), quant)
+    graph = _align_moves(replace(graph, tensors=tensors))
+    weights, tensors = dict(graph.weights), dict(graph.tensors)
+    for node in graph.nodes:
+        if isinstance(node.op, Conv | Gemm):
+            _quantise_layer(tensors, weights, node, scheme)
+    quantised = replace(graph, tensors=tensors, weights=weights)
+    lower(quantised)
+    return quantised
+
+
+def _activation_formats(graph: Graph, scheme: Scheme) -> dict[str, Format]:
+    """Each tensor's format: its maker's; an operator that only moves codes passes its input's on."""
+    formats = {graph.input: scheme.at(graph.nodes[0].name).activation}
+    for node in graph.nodes:
+        moved = isinstance(node.op, MOVES)
+        formats[node.output] = formats[node.inputs[0]] if moved else scheme.at(node.name).activation
+    return formats
+
+
+def _share_ranges(graph: Graph, ranges: Ranges) -> Ranges:
+    """Give tensors that share one scale (around Pad, Slice, Concat, pooling, Reshape) the union of their ranges."""
+    root = {name: name for name in graph.activations()}
+
+    def find(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    for node in graph.nodes:
+        if isinstance(node.op, MOVES):
+            for name in node.inputs:
+                root[find(name)] = find(node.output)
+    shared: Ranges = {}
+    for name in graph.activations():
+        low, high = ranges[name]
+        known = shared.get(find(name), (low, high))
+        shared[find(name)] = (min(known[0], low), max(known[1], high))
+    return {name: shared[find(name)] for name in graph.activations()}
+
+
+def activation_quant(fmt: Format, low: float, high: float, *, symmetric: bool) -> Quant:
+    """Return the scale and zero point that cover [low, high] and represent 0 exactly.
+
+    Minifloats and symmetric integers: scale = max(|low|, |high|) / max. Asymmetric integers: the whole code range
+    spans [min(low, 0), max(high, 0)], with the zero point rounded (as ONNX Runtime and TFLite do).
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high == low:
+        return Quant(fmt, (1.0,), 0)
+    if fmt.is_minifloat or symmetric:
+        return Quant(fmt, (_float32(max(-low, high) / fmt.max),), 0)
+    scale = _float32((high - low) / (fmt.max_ordinal - fmt.min_ordinal))
+    zero = int(np.clip(np.rint(fmt.min_ordinal - low / scale), fmt.min_ordinal, fmt.max_ordinal))
+    return Quant(fmt, (scale,), zero)
+
+
+def _float32(value: float) -> float:
+    """Round to float32, the type scales have in every file format; never to 0."""
+    return float(max(np.float32(value), np.finfo(np.float32).tiny))
+
+
+def _align_moves(graph: Graph) -> Graph:
+    """Put a Requantize where formats differ around an operator that only moves codes (mixed schemes)."""
+    nodes: list[Node] = []
+    tensors = dict(graph.tensors)
+    for node in graph.nodes:
+        inputs = list(node.inputs)
+        if isinstance(node.op, MOVES):
+            for index, name in enumerate(inputs):
+                if tensors[name].quant != tensors[node.output].quant:
+                    inputs[index] = f"{node.name}.{index}.requantized"
+                    tensors[inputs[index]] = Tensor(graph.shape(name), tensors[node.output].quant)
+                    nodes.append(Node(inputs[index], Requantize(), (name,), inputs[index]))
+        nodes.append(replace(node, inputs=tuple(inputs)))
+    return with_nodes(graph, tuple(nodes), tensors=tensors)
+
+
+def _quantise_layer(tensors: dict[str, Tensor], weights: dict[str, Array], node: Node, scheme: Scheme) -> None:
+    x, weight, bias = node.inputs
+    codes, quant = quantise_weight(weights[weight], scheme.at(node.name).weight, per_channel=scheme.per_channel)
+    tensors[weight], weights[weight] = Tensor(codes.shape, quant), codes
+    source = tensors[x].quant
+    assert source is not None
+    weights[bias] = quantise_bias(weights[bias], source, quant)
+
+
+def quantise_weight(weight: Array, fmt: Format, *, per_channel: bool) -> tuple[Array, Quant]:
+    """Round weights [O, ...] to codes, symmetric, scale = max|w| / max; integers use the narrow range (no -2^(n-1)).
+
+    Returns:
+        Codes of `fmt.dtype`, and their Quant with one scale or one per output channel (axis 0).
+    """
+    flat = np.abs(weight.reshape(len(weight), -1)).astype(np.float64)
+    top = flat.max(axis=1) if per_channel else np.array([flat.max()])
+    scale = np.array([_float32(t / fmt.max) if t > 0 else 1.0 for t in top])
+    shape = (-1, *(1 for _ in weight.shape[1:]))
+    ordinals = to_nearest_ordinals(fmt, weight.astype(np.float64) / scale.reshape(shape))
+    codes = fmt.from_ordinals(np.clip(ordinals, -fmt.max_ordinal, fmt.max_ordinal))
+    return codes, Quant(fmt, tuple(scale.tolist()), 0, 0)
