@@ -1,0 +1,52 @@
+"""One graph node as TFLite tensors and operators."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.errors import ExportError
+from export.tflite_layers import average_pool_piece, conv_piece, gemm_piece, max_pool_piece
+from export.tflite_moves import move_piece
+from export.tflite_piece import Piece, clamped, constant, flat_op, fused
+from quant import operators as ops
+from quant.graph import Graph, Node
+
+
+def node_piece(graph: Graph, node: Node) -> Piece:
+    """Return what a node of a quantised graph becomes.
+
+    Raises:
+        ExportError: TFLite cannot compute the node as the graph means it; the message says why and what to do.
+    """
+    match node.op:
+        case ops.Conv():
+            return conv_piece(graph, node, node.op)
+        case ops.Gemm():
+            return gemm_piece(graph, node)
+        case ops.Add():
+            return fused(graph, node, flat_op("ADD", 2, node.inputs, node.output, "AddOptions"))
+        case ops.Mean():
+            return _mean(graph, node, node.op)
+        case ops.Requantize():
+            return _quantize(graph, node, node.clip)
+        case ops.Clip():
+            return _quantize(graph, node, (node.op.low, node.op.high))
+        case ops.MaxPool():
+            return max_pool_piece(graph, node, node.op)
+        case ops.AveragePool():
+            return average_pool_piece(graph, node, node.op)
+        case ops.Pad() | ops.Slice() | ops.Concat() | ops.Reshape():
+            return move_piece(graph, node, node.op)
+        case _:
+            raise ExportError(f"arm-a: node '{node.name}' is a {node.kind}, which has no int8 form in TFLite.")
+
+
+def _mean(graph: Graph, node: Node, op: ops.Mean) -> Piece:
+    axes = constant(f"{node.output}/axes", np.array([1, 2]))
+    inputs = (node.inputs[0], axes.name)
+    main = flat_op("MEAN", 2, inputs, node.output, "ReducerOptions", keepDims=op.keep_dims)
+    return clamped(graph, node, node.clip, main, Piece((axes,)))
+
+
+def _quantize(graph: Graph, node: Node, clip: tuple[float, float] | None) -> Piece:
+    return clamped(graph, node, clip, flat_op("QUANTIZE", 2, node.inputs, node.output, "QuantizeOptions"))
