@@ -1,0 +1,178 @@
+"""Write a bundle: one directory that holds everything about a model for one target, and says what it should compute.
+
+manifest.json            what the bundle is; SHA-256 of every other file; the digest of it all
+labels.txt               one label a line
+parity.json              optional: what was executed, and how it compared with the reference
+<part>/                  `model`, or `head` and `tail`: the target's files,
+    graph.graph          the quantised graph,
+    vectors.npz          and test vectors: `inputs` and `outputs`, codes in graph layout
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from export.atomic import new_folder, write_file
+from export.bundle_read import (
+    CERTIFICATE,
+    GRAPH,
+    LABELS,
+    MANIFEST,
+    VECTORS,
+    Bundle,
+    certificate_record,
+    check_chain,
+    check_vectors,
+    file_record,
+    labels_text,
+    list_files,
+    read_bundle,
+    read_manifest,
+)
+from export.errors import ExportError
+from export.manifest import (
+    VERSION,
+    Manifest,
+    PartRecord,
+    check_labels,
+    check_postprocess,
+    check_title,
+    plain_facts,
+    tensor_spec,
+    to_record,
+)
+from export.preprocess import Preprocess
+from export.strict_json import canonical
+from export.target import Facts, Source, Target, check_capability, check_name
+from quant import graph_file
+from quant.graph import macs
+
+
+@dataclass(frozen=True, eq=False)
+class BundleSpec:
+    """What to put into a bundle: `parts` in the order they run, `scheme` by name, `postprocess` "softmax" or None."""
+
+    name: str
+    scheme: str
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    parts: tuple[Source, ...]
+    postprocess: str | None = None
+
+
+def write_bundle(path: Path, spec: BundleSpec, target: Target, *, overwrite: bool = False) -> Bundle:
+    """Write a bundle for `target` and return it, read back.
+
+    The folder appears whole or not at all. With `overwrite` an existing bundle is replaced, and nothing else is.
+
+    Raises:
+        ExportError: the spec is not coherent, the target cannot express a graph, the outputs of the test vectors do
+            not vary, or the folder cannot be written.
+    """
+    path = Path(path)
+    _check_place(path, overwrite)
+    _check_parts(spec, target)
+    with new_folder(path, overwrite=overwrite) as folder:
+        facts = tuple(_write_part(part, folder / part.name, target) for part in spec.parts)
+        write_file(folder / LABELS, labels_text(spec.labels))
+        manifest = _manifest(spec, target, folder, facts)
+        write_file(folder / MANIFEST, canonical(to_record(manifest)))
+        written = read_bundle(folder)
+    parts = tuple(replace(part, folder=path / part.name) for part in written.parts)
+    return replace(written, path=path, parts=parts)
+
+
+def add_certificate(bundle_path: Path, record: Mapping[str, object]) -> Bundle:
+    """Put a parity certificate into a bundle (or replace the one it has) and return the bundle.
+
+    Only `parity.json` is written, in one step. It names the bundle's digest, so it cannot be moved to another one.
+
+    Raises:
+        ExportError: the bundle is not intact, the record is not JSON-able, or the folder cannot be written.
+    """
+    path = Path(bundle_path)
+    bundle = read_bundle(path)
+    data = canonical(certificate_record(bundle.digest, record))
+    write_file(path / CERTIFICATE, data)
+    return read_bundle(path)
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    if overwrite and (path.exists() or path.is_symlink()):
+        try:
+            read_manifest(path)
+        except ExportError as error:
+            raise ExportError(f"{path} is not a bundle, so it is not overwritten: {error}") from error
+
+
+def _check_parts(spec: BundleSpec, target: Target) -> None:
+    """Refuse, before anything is written, what the reader would refuse, and vectors that prove nothing."""
+    check_title(spec.name, "bundle name")
+    check_labels(spec.labels, f"bundle '{spec.name}'")
+    check_postprocess(spec.postprocess, f"bundle '{spec.name}'")
+    names = [check_name(part.name) for part in spec.parts]
+    if not names or len(set(names)) != len(names):
+        raise ExportError(f"bundle '{spec.name}': parts must be at least one, each with its own name, not {names}.")
+    for part in spec.parts:
+        check_capability(target, part.graph)
+        _check_source(part)
+    manifest = _manifest(spec, target, None, tuple({} for _ in spec.parts))
+    check_chain(manifest, [(part.inputs, part.outputs) for part in spec.parts], f"bundle '{spec.name}'")
+
+
+def _check_source(part: Source) -> None:
+    graph, where = part.graph, f"part '{part.name}'"
+    check_vectors(graph, graph.input, part.inputs, f"{where}: test inputs")
+    check_vectors(graph, graph.output, part.outputs, f"{where}: test outputs")
+    if len(part.inputs) != len(part.outputs):
+        raise ExportError(f"{where}: {len(part.inputs)} test inputs, but {len(part.outputs)} outputs.")
+    if not (part.outputs != part.outputs[:1]).any():
+        raise ExportError(
+            f"{where}: the outputs of the test vectors are all the same, so they prove nothing. Use at least two "
+            "different inputs, and look whether the network answers every input alike."
+        )
+
+
+def _write_part(part: Source, folder: Path, target: Target) -> Facts:
+    folder.mkdir()
+    facts = target.write(part, folder)
+    for name in (GRAPH, VECTORS):
+        if (folder / name).exists():
+            raise ExportError(f"target {target.name} wrote '{name}', a name the bundle keeps for itself.")
+    write_file(folder / GRAPH, graph_file.to_bytes(part.graph))
+    vectors = io.BytesIO()
+    np.savez(vectors, inputs=part.inputs, outputs=part.outputs)
+    write_file(folder / VECTORS, vectors.getvalue())
+    return facts
+
+
+def _manifest(spec: BundleSpec, target: Target, folder: Path | None, facts: tuple[Facts, ...]) -> Manifest:
+    """Describe the bundle; `folder` is None before there are files."""
+    paths = () if folder is None else list_files(folder)
+    return Manifest(
+        edgemill=VERSION,
+        name=spec.name,
+        target=target.name,
+        scheme=spec.scheme,
+        preprocess=Preprocess.from_record(spec.preprocess.to_record()),
+        labels=tuple(spec.labels),
+        parts=tuple(_part(part, fact) for part, fact in zip(spec.parts, facts, strict=True)),
+        postprocess=spec.postprocess,
+        files=tuple(file_record(folder, name) for name in paths) if folder else (),
+    )
+
+
+def _part(part: Source, facts: Facts) -> PartRecord:
+    graph = part.graph
+    return PartRecord(
+        name=part.name,
+        input=tensor_spec(graph, graph.input),
+        output=tensor_spec(graph, graph.output),
+        macs=sum(macs(graph).values()),
+        facts=plain_facts(facts, f"part '{part.name}'"),
+    )
