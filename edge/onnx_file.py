@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +53,9 @@ def _exported(module: Any, shape: tuple[int, int, int], cut: str | None) -> byte
     buffer, training = io.BytesIO(), module.training
     example = torch.zeros(1, *shape)
     try:
-        with warnings.catch_warnings():
-            # The legacy exporter folds batch norms and keeps opset 17; torch announces its end with a warning.
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
+        with _quiet_exporter(), _showing(module, cut):
             torch.onnx.export(
-                _with_cut(module, cut).eval(),
+                module.eval(),
                 (example,),
                 buffer,
                 dynamo=False,
@@ -71,26 +71,32 @@ def _exported(module: Any, shape: tuple[int, int, int], cut: str | None) -> byte
     return buffer.getvalue()
 
 
-def _with_cut(module: Any, cut: str | None) -> Any:
-    """Wrap the module so that it returns the output of the submodule `cut` beside its own."""
-    import torch
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # The legacy exporter folds batch norms and keeps opset 17; torch announces its end with a warning.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # It leaves the small integer sums behind asymmetric padding to whoever reads the file.
+        warnings.filterwarnings("ignore", message="Constant folding", category=UserWarning)
+        yield
 
-    if cut is None:
-        return module
+
+@contextmanager
+def _showing(module: Any, cut: str | None) -> Iterator[None]:
+    """Make the module return the output of its submodule `cut` beside its own, inside the block."""
     submodules = dict(module.named_modules())
-    if cut not in submodules:
+    if cut is None:
+        yield
+        return
+    if cut not in submodules or not cut:
         raise EdgeError(f"the model has no module '{cut}' to cut after.{suggestion(cut, submodules)}")
-
-    class Cut(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
-        def __init__(self) -> None:
-            super().__init__()
-            self.whole = module
-
-        def forward(self, x: Any) -> Any:
-            seen: list[Any] = []
-            handle = submodules[cut].register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-            logits = self.whole(x)
-            handle.remove()
-            return logits, *seen
-
-    return Cut()
+    seen: list[Any] = []
+    hooks = (
+        submodules[cut].register_forward_hook(lambda _module, _inputs, output: seen.append(output)),
+        module.register_forward_hook(lambda _module, _inputs, output: (output, seen[-1])),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from edge.dataset import Dataset, Images, Labels, checked_images, checked_labels, divided
 from edge.errors import EdgeError
+from edge.files import read_npz
 from export.preprocess import Preprocess
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -90,17 +90,6 @@ def plain_preprocess(x: Images) -> Preprocess:
     channels, height, width = x.shape[1:]
     scale = 1 / 255 if x.dtype == np.uint8 else 1.0
     return Preprocess(channels, height, width, scale, (0.0,) * channels, (1.0,) * channels)
-
-
-def read_npz(path: Path) -> dict[str, Images]:
-    """Read every array of an `.npz`, refusing pickled objects, or raise EdgeError naming the file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise EdgeError(f"no file {path}.") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise EdgeError(f"{path} is not a readable .npz file of plain arrays: {error}") from error
 
 
 def _pair(arrays: dict[str, Images], part: str, labels: tuple[str, ...] | None, path: Path) -> tuple[Images, Labels]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge.errors import EdgeError
-from edge.files import replacing
+from edge.files import read_npz, replacing
 
 
 def save_weights(module: Any, path: Path) -> None:
@@ -27,7 +26,7 @@ def load_weights(module: Any, path: Path) -> None:
     """
     import torch
 
-    arrays, state = _read(path), module.state_dict()
+    arrays, state = read_npz(path), module.state_dict()
     for name in sorted(set(arrays) ^ set(state)):
         place = "in the file but not in the model" if name in arrays else "in the model but not in the file"
         raise EdgeError(f"{path}: weight '{name}' is {place}; build the model with the sizes it was trained with.")
@@ -35,11 +34,3 @@ def load_weights(module: Any, path: Path) -> None:
         if tuple(tensor.shape) != arrays[name].shape:
             raise EdgeError(f"{path}: weight '{name}' has shape {arrays[name].shape}, the model {tuple(tensor.shape)}.")
     module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise EdgeError(f"{path} is not a readable weight file (.npz): {error}.") from error

@@ -76,7 +76,7 @@ class Preprocess:
         """Read the JSON form.
 
         Raises:
-            ExportError: it is no object, a key is unknown or missing, or a value has the wrong type; the message names the key.
+            ExportError: it is no object, a key is unknown or missing, or a value has the wrong type; names the key.
         """
         if not isinstance(record, dict):
             raise ExportError(f"pre-processing is {type(record).__name__}; it must be an object with named values.")

@@ -46,7 +46,7 @@ def read_onnx(path: Path) -> OnnxModel:
     name, output = _single(path, model.graph, constants)
     nodes = _fold_constants(model, constants)
     return OnnxModel(
-        path.stem, _opset(path, model), name, output, nodes, constants, _shapes(path, model, name, constants)
+        path.stem, _opset(path, model), name, output, nodes, constants, _shapes(path, model, nodes, name, constants)
     )
 
 
@@ -93,7 +93,10 @@ def _fold_constants(model: Any, constants: dict[str, Array]) -> tuple[Any, ...]:
     return tuple(left)
 
 
-def _shapes(path: Path, model: Any, name: str, constants: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+def _shapes(
+    path: Path, model: Any, nodes: tuple[Any, ...], name: str, constants: Mapping[str, Array]
+) -> dict[str, tuple[int, ...]]:
+    """Infer shapes of the folded graph: pads that torch computes from constants are known only there."""
     import onnx
 
     fixed = onnx.ModelProto()
@@ -105,6 +108,12 @@ def _shapes(path: Path, model: Any, name: str, constants: Mapping[str, Array]) -
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     del fixed.graph.value_info[:]
+    del fixed.graph.node[:]
+    fixed.graph.node.extend(nodes)
+    stored = {item.name for item in fixed.graph.initializer}
+    fixed.graph.initializer.extend(
+        onnx.numpy_helper.from_array(value, key) for key, value in constants.items() if key not in stored
+    )
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
