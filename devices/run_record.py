@@ -1,0 +1,145 @@
+"""What one pipeline run found: the values that `edgemill report` draws and `edgemill compare` puts side by side.
+
+One JSON file, `run.json`, schema 1, written atomically by the pipeline and read strictly.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from devices import measurement, strict
+from devices.errors import DeviceError
+from devices.measurement import Measurement
+from export.parity import LayerDifference, Parity
+
+SCHEMA = 1
+FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Top-1 accuracy of the float and the quantised network on the same `images`, and how their labels differ.
+
+    `agreement` is the share of images with the same label. `lost`: right in float, wrong quantised; `gained`: the
+    reverse; `moved`: wrong in both, with different labels. lost + gained + moved = label flips.
+    """
+
+    images: int
+    float_accuracy: float
+    quantised_accuracy: float
+    agreement: float
+    lost: int
+    gained: int
+    moved: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeRecord:
+    """One quantised network: its scheme, weight size (codes packed at their bits, biases as stored), accuracy, time."""
+
+    scheme: str
+    weight_bytes: int
+    accuracy: Accuracy
+    quantise_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRecord:
+    """One export: a bundle (`path` relative to the run), or the reason why the target refused the scheme."""
+
+    target: str
+    scheme: str
+    parts: tuple[str, ...]
+    path: str | None
+    digest: str | None
+    size_bytes: int | None
+    refused: str | None
+    parity: tuple[Parity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A whole run. Sizes in bytes, times in seconds, accuracies as shares; `cut` names the head's last tensor."""
+
+    name: str
+    version: str
+    finished_at: str
+    data: str
+    train_images: int
+    test_images: int
+    labels: tuple[str, ...]
+    model: str
+    parameters: int
+    macs: int
+    float_bytes: int
+    float_accuracy: float
+    cut: str | None
+    schemes: tuple[SchemeRecord, ...]
+    bundles: tuple[BundleRecord, ...]
+    measurements: tuple[Measurement, ...]
+
+
+def to_json(run: RunRecord) -> str:
+    """Return the run as JSON."""
+    record = asdict(run)
+    record["measurements"] = [measurement.to_record(item) for item in run.measurements]
+    return json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read the run in a folder (or its `run.json`).
+
+    Raises:
+        DeviceError: there is none, it is damaged, of another schema, or has unknown or missing keys.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise DeviceError(
+            f"cannot read {file}: {error.strerror}. Make a run first: edgemill run CONFIG.toml"
+        ) from error
+    return from_record(strict.parse_object(text, str(file)), str(file))
+
+
+def from_record(record: object, where: str) -> RunRecord:
+    """Build a run from parsed JSON; see `read_run`."""
+    body = strict.fields(record, ("schema", *_names(RunRecord)), where)
+    if body["schema"] != SCHEMA:
+        raise DeviceError(f"{where}: run schema {body['schema']!r}; this version reads {SCHEMA}.")
+    values = {key: body[key] for key in _names(RunRecord)}
+    values["labels"] = tuple(body["labels"])
+    values["schemes"] = tuple(_scheme(item, f"{where}: schemes") for item in body["schemes"])
+    values["bundles"] = tuple(_bundle(item, f"{where}: bundles") for item in body["bundles"])
+    values["measurements"] = tuple(
+        measurement.from_record(item, f"{where}: measurements") for item in body["measurements"]
+    )
+    return RunRecord(**values)
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))
+
+
+def _scheme(value: object, where: str) -> SchemeRecord:
+    body = strict.fields(value, _names(SchemeRecord), where)
+    accuracy = strict.fields(body["accuracy"], _names(Accuracy), f"{where}: accuracy")
+    return SchemeRecord(body["scheme"], body["weight_bytes"], Accuracy(**accuracy), body["quantise_s"])
+
+
+def _bundle(value: object, where: str) -> BundleRecord:
+    body = strict.fields(value, _names(BundleRecord), where)
+    parity = tuple(_parity(item, f"{where}: parity") for item in body["parity"])
+    return BundleRecord(**{**body, "parts": tuple(body["parts"]), "parity": parity})
+
+
+def _parity(value: object, where: str) -> Parity:
+    body = strict.fields(value, _names(Parity), where)
+    first = body["first"]
+    if first is not None:
+        layer = strict.fields(first, _names(LayerDifference), f"{where}: first")
+        first = LayerDifference(**{**layer, "index": tuple(layer["index"])})
+    return Parity(**{**body, "first": first})
