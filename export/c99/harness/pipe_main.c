@@ -1,0 +1,60 @@
+/* Runs a generated model behind pipes: input codes on stdin, output codes on stdout, in C memory order.
+   With -DEDGEMILL_TAP stdout gets every step's tensor instead. With an argument, a number of loops, the first input
+   is run that often and one line with the nanoseconds per inference is printed.
+   Compile with -DMODEL_HEADER="name.h" -DMODEL(x)=name_##x -DMODEL_INPUT_SIZE=NAME_INPUT_SIZE and the same for output. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include MODEL_HEADER
+
+static MODEL(input_t) input[MODEL_INPUT_SIZE];
+static MODEL(output_t) output[MODEL_OUTPUT_SIZE];
+
+#ifdef EDGEMILL_TAP
+void edgemill_tap(int tensor, const void *codes, int bytes);
+void edgemill_tap(int tensor, const void *codes, int bytes)
+{
+    (void)tensor;
+    if (fwrite(codes, 1, (size_t)bytes, stdout) != (size_t)bytes) {
+        exit(3);
+    }
+}
+#endif
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static int loop(long loops)
+{
+    const double start = seconds();
+    long i;
+    for (i = 0; i < loops; i++) {
+        MODEL(invoke)(input, output);
+    }
+    printf("%.1f\n", (seconds() - start) * 1e9 / (double)loops);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    while (fread(input, sizeof input, 1, stdin) == 1) {
+        if (argc > 1) {
+            return loop(strtol(argv[1], NULL, 10));
+        }
+        memset(output, 0x5a, sizeof output);
+        MODEL(invoke)(input, output);
+#ifndef EDGEMILL_TAP
+        if (fwrite(output, sizeof output, 1, stdout) != 1) {
+            return 3;
+        }
+#endif
+    }
+    return ferror(stdin) ? 2 : 0;
+}

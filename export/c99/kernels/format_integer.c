@@ -1,0 +1,4 @@
+static inline int32_t units_FORMAT(X_T code)
+{
+    return code;
+}

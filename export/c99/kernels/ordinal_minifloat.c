@@ -1,0 +1,4 @@
+static inline int32_t ordinal_FORMAT(X_T code)
+{
+    return code >= SIGN_BIT ? SIGN_BIT - code : code;
+}

@@ -1,0 +1,43 @@
+"""Kernel templates: C sources beside this file in which upper-case tokens stand for types and functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+
+#: Pairs of a token and what stands for it.
+Tokens = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One template filled in: its C name, its tokens, and the kernels it calls."""
+
+    template: str
+    name: str
+    tokens: Tokens = ()
+    needs: tuple[Kernel, ...] = ()
+
+
+def kernel_text(kernel: Kernel) -> str:
+    """Return the C text of one kernel."""
+    source = resources.files("export.c99").joinpath("kernels", f"{kernel.template}.c").read_text(encoding="utf-8")
+    tokens = {"NAME": kernel.name, **dict(kernel.tokens)}
+    pattern = re.compile("|".join(rf"(?<![A-Z0-9]){re.escape(token)}(?![A-Z0-9_])" for token in tokens))
+    return pattern.sub(lambda found: tokens[found.group()], source)
+
+
+def in_order(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
+    """Return the kernels and all they need, each once, callees first."""
+    found: dict[str, Kernel] = {}
+
+    def visit(kernel: Kernel) -> None:
+        for needed in kernel.needs:
+            visit(needed)
+        found.setdefault(kernel.name, kernel)
+
+    for kernel in kernels:
+        visit(kernel)
+    return tuple(found.values())

@@ -1,0 +1,157 @@
+"""Runtime `c-host`: the C of target `arm-m`, compiled by this machine's C compiler and run here."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from export.c99.layout import from_c, size, to_c
+from export.errors import ExportError
+from export.runtimes.session import Runtime
+from quant.formats import Array
+from quant.graph import Graph, Quant
+
+FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror")
+#: A compiler or a model that takes longer than this hangs.
+TIMEOUT_S = 300.0
+
+
+class CHostSession:
+    """One generated model compiled in a temporary folder. Each program is compiled when it is first needed."""
+
+    def __init__(self, folder: Path, name: str, graph: Graph):
+        self._source, self._name, self._graph = folder, name, graph
+        self._home = tempfile.TemporaryDirectory(prefix="edgemill_c_")
+
+    def run(self, codes: Array) -> Array:
+        """Return the output codes of a batch, [N, ...] in graph layout."""
+        made = self._execute(self._program("pipe"), codes)
+        return self._unpack(made, self._graph.output, len(codes), 0, self._bytes(self._graph.output))
+
+    def tensors(self, codes: Array) -> dict[str, Array]:
+        """Return the codes every step made for a batch, by tensor name, each [N, ...] in graph layout."""
+        made = self._execute(self._program("tap", "-DEDGEMILL_TAP"), codes)
+        names = [node.output for node in self._graph.nodes]
+        stride, offset, found = sum(map(self._bytes, names)), 0, {}
+        for name in names:
+            found[name] = self._unpack(made, name, len(codes), offset, stride)
+            offset += self._bytes(name)
+        return found
+
+    def timed(self, codes: Array) -> Callable[[], None]:
+        """Return a function that runs one inference of `codes[:1]` inside this process."""
+        library = ctypes.CDLL(str(self._program("library", "-shared", "-fPIC")))
+        invoke = getattr(library, f"{self._name}_invoke")
+        invoke.argtypes, invoke.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+        given = self._packed(codes[:1])
+        output = np.zeros(size(self._graph.shape(self._graph.output)), self._quant(self._graph.output).format.dtype)
+
+        def once() -> None:
+            invoke(given.ctypes.data, output.ctypes.data)
+
+        return once
+
+    def nanoseconds(self, codes: Array, loops: int) -> float:
+        """Return the mean nanoseconds per inference of `codes[:1]` over `loops` runs in a process of its own."""
+        return float(self._execute(self._program("pipe"), codes[:1], str(loops)))
+
+    def close(self) -> None:
+        """Remove the temporary folder."""
+        self._home.cleanup()
+
+    def _quant(self, tensor: str) -> Quant:
+        return self._graph.quant(tensor)
+
+    def _bytes(self, tensor: str) -> int:
+        return size(self._graph.shape(tensor)) * self._quant(tensor).format.dtype.itemsize
+
+    def _packed(self, codes: Array) -> Array:
+        """Codes in C memory order; refuses a wrong shape, which would shift every later sample."""
+        shape = self._graph.shape(self._graph.input)
+        if codes.shape[1:] != shape[1:]:
+            raise ExportError(f"c-host: '{self._name}' takes codes of shape [N, *{shape[1:]}], not {codes.shape}.")
+        return to_c(codes.astype(self._quant(self._graph.input).format.dtype, casting="same_kind"))
+
+    def _unpack(self, made: bytes, tensor: str, count: int, offset: int, stride: int) -> Array:
+        """Cut one tensor out of every sample's `stride` bytes."""
+        if len(made) != count * stride:
+            raise ExportError(
+                f"c-host: '{self._name}' wrote {len(made)} bytes for {count} inputs, not {count * stride}."
+            )
+        rows = np.frombuffer(made, np.uint8).reshape(count, stride)[:, offset : offset + self._bytes(tensor)]
+        flat = np.ascontiguousarray(rows).view(self._quant(tensor).format.dtype)
+        return from_c(flat, self._graph.shape(tensor))
+
+    def _execute(self, program: Path, codes: Array, *arguments: str) -> bytes:
+        return _checked([str(program), *arguments], f"c-host: model '{self._name}'", self._packed(codes).tobytes())
+
+    def _program(self, kind: str, *flags: str) -> Path:
+        target = Path(self._home.name) / kind
+        if target.exists():
+            return target
+        sources = [str(self._source / f"{self._name}.c")]
+        if kind != "library":
+            main = resources.files("export.c99").joinpath("harness", "pipe_main.c").read_text(encoding="utf-8")
+            copy = Path(self._home.name) / "pipe_main.c"
+            copy.write_text(main, encoding="utf-8")
+            sources.append(str(copy))
+        command = [_compiler(), *FLAGS, *flags, *_definitions(self._name), f"-I{self._source}", *sources]
+        _checked([*command, "-o", str(target)], f"c-host: compiling '{self._name}'")
+        return target
+
+
+def _definitions(name: str) -> tuple[str, ...]:
+    sizes = (f"-DMODEL_{what}_SIZE={name.upper()}_{what}_SIZE" for what in ("INPUT", "OUTPUT"))
+    return (f'-DMODEL_HEADER="{name}.h"', f"-DMODEL(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes)
+
+
+def _compiler() -> str:
+    found = shutil.which("cc")
+    if found is None:
+        raise ExportError("c-host: no C compiler 'cc' on this machine; install gcc (apt install gcc libc6-dev).")
+    return found
+
+
+def _checked(command: list[str], what: str, given: bytes = b"") -> bytes:
+    """Run a command and return what it writes.
+
+    Raises:
+        ExportError: it fails or takes longer than `TIMEOUT_S`; with the first lines it complained.
+    """
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT_S, check=False)
+    except (subprocess.TimeoutExpired, OSError) as error:
+        raise ExportError(f"{what}: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()[:800]
+        raise ExportError(f"{what}: '{Path(command[0]).name}' ended with {done.returncode}: {said}")
+    return done.stdout
+
+
+def _missing() -> str | None:
+    """Compile and run an empty program."""
+    with tempfile.TemporaryDirectory(prefix="edgemill_c_") as home:
+        source, program = Path(home) / "empty.c", Path(home) / "empty"
+        source.write_text("#include <stdint.h>\nint main(void) { return 0; }\n", encoding="utf-8")
+        try:
+            _checked([_compiler(), str(source), "-o", str(program)], "c-host: compiling an empty program")
+            _checked([str(program)], "c-host: an empty program")
+        except ExportError as error:
+            return str(error)
+    return None
+
+
+def _open(folder: Path, name: str, graph: Graph) -> CHostSession:
+    if not (folder / f"{name}.c").is_file():
+        raise ExportError(f"c-host: {folder / name}.c is not there; export the part for target arm-m first.")
+    return CHostSession(folder, name, graph)
+
+
+RUNTIME = Runtime(name="c-host", target="arm-m", exact=True, missing=_missing, open=_open)
