@@ -1,4 +1,8 @@
-"""Real values to codes: round to the nearest value of a format, ties to the even code, saturating."""
+"""Real values to codes: round to the nearest value of a format, ties to even, saturating.
+
+Even means an even multiple of the grid's step there. With mantissa bits that is the even code. Without any (E3M0, ...)
+neighbours are 2^k and 2^(k+1), one step 2^k apart, so the even multiple, and with it every tie, is the larger one.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ def to_nearest_ordinals(fmt: Format, values: Array) -> IntArray:
     if not fmt.is_minifloat:
         return np.rint(clipped).astype(np.int64)
     _, exponent = np.frexp(clipped)
+    # frexp gives zero the exponent of 1/2: without the test zero would leave the subnormals.
+    exponent = np.where(clipped == 0, fmt.unit_exponent, exponent)
     step_exponent = np.maximum(exponent - 1 - fmt.mantissa, fmt.unit_exponent)
     significand = np.rint(np.ldexp(np.abs(clipped), -step_exponent)).astype(np.int64)
     magnitude = ((step_exponent.astype(np.int64) - fmt.unit_exponent) << fmt.mantissa) + significand
