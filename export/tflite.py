@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from export.atomic import write_file
 from export.errors import ExportError
 from export.target import Facts, Source, check_name
 from export.tflite_flat import pack
@@ -25,7 +26,7 @@ def write_tflite(source: Source, folder: Path) -> Facts:
     graph, path = source.graph, folder / f"{check_name(source.name)}.tflite"
     piece = _piece(graph)
     data = _bytes(graph, piece)
-    write_whole(path, data)
+    write_file(path, data)
     x, y = graph.quant(graph.input), graph.quant(graph.output)
     return {
         "layout": "NHWC",
@@ -60,14 +61,3 @@ def _bytes(graph: Graph, piece: Piece) -> bytes:
     names = graph.activations()
     tensors = tuple(activation(name, file_shape(graph.shape(name)), graph.quant(name)) for name in names)
     return pack(graph.name, (graph.input, graph.output), (*tensors, *piece.tensors), piece.operators)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that no half file is ever seen."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ExportError(f"cannot write '{path}': {error.strerror}. Choose a folder that can be written.") from error

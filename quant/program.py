@@ -204,13 +204,14 @@ def _unit(quant: Quant) -> float:
 def clip_ordinals(quant: Quant, clip: tuple[float, float] | None) -> tuple[int, int]:
     """Return the lowest and highest ordinals an output may have.
 
-    Integers as in TFLite: zero + round-half-away(limit / scale) in float32. Minifloats: the nearest value.
+    Integers as in TFLite: zero + round-half-away(limit / scale) in float32. Minifloats: the nearest value. A limit
+    beyond the format becomes the format's own, so that low <= high are always ordinals of the format.
     """
     low, high = quant.format.min_ordinal, quant.format.max_ordinal
     if clip is None:
         return low, high
-    limits = [_clip_ordinal(quant, limit) for limit in clip]
-    return max(low, limits[0]), min(high, limits[1])
+    first, last = (min(max(_clip_ordinal(quant, limit), low), high) for limit in clip)
+    return first, last
 
 
 def _clip_ordinal(quant: Quant, limit: float) -> int:
