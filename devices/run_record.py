@@ -132,12 +132,16 @@ def _scheme(value: object, where: str) -> SchemeRecord:
 
 def _bundle(value: object, where: str) -> BundleRecord:
     body = strict.fields(value, _names(BundleRecord), where)
-    parity = tuple(_parity(item, f"{where}: parity") for item in body["parity"])
+    parity = tuple(parity_from_record(item, f"{where}: parity") for item in body["parity"])
     return BundleRecord(**{**body, "parts": tuple(body["parts"]), "parity": parity})
 
 
-def _parity(value: object, where: str) -> Parity:
-    body = strict.fields(value, _names(Parity), where)
+def parity_from_record(value: object, where: str) -> Parity:
+    """Read one parity result, as certificates and runs hold it."""
+    known = dict(value) if isinstance(value, dict) else value
+    if isinstance(known, dict):
+        known.pop("passed", None)
+    body = strict.fields(known, _names(Parity), where)
     first = body["first"]
     if first is not None:
         layer = strict.fields(first, _names(LayerDifference), f"{where}: first")

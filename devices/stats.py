@@ -7,6 +7,7 @@ upper bound of the p-quantile with confidence c. It is optimistic where samples 
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -131,7 +132,7 @@ def autocorrelation(samples: Sequence[float]) -> float:
     variance = math.fsum(c * c for c in centred)
     if variance == 0.0:
         return 0.0
-    return math.fsum(a * b for a, b in zip(centred[:-1], centred[1:], strict=True)) / variance
+    return math.fsum(a * b for a, b in itertools.pairwise(centred)) / variance
 
 
 def _check_open(what: str, value: float) -> None:

@@ -1,5 +1,5 @@
 /* Start-up, semihosting and main of a generated part on a bare Cortex-M: no C library start files. */
-#include "model.h"
+#include "edgemill_runner.h"
 
 enum { SYS_WRITE0 = 0x04, SYS_EXIT_EXTENDED = 0x20, STOPPED_BY_APPLICATION = 0x20026, FAULT_EXIT_CODE = 70 };
 
@@ -47,7 +47,7 @@ void reset(void) {
     memcpy(_sdata, _sidata, (size_t)((char *)_edata - (char *)_sdata));
     memset(_sbss, 0, (size_t)((char *)_ebss - (char *)_sbss));
     for (uint32_t i = 0; i < edgemill_image_count; i++)
-        run_image((int)i, edgemill_inputs + i * MODEL_INPUT_BYTES);
+        run_image((int)i, edgemill_inputs + i * RUNNER_INPUT_BYTES);
     leave(0);
 }
 

@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "model.h"
+#include "edgemill_runner.h"
 
 void put(const char *text) { fputs(text, stdout); }
 
@@ -17,7 +17,7 @@ void __attribute__((noipa)) region(void (*work)(void)) {
 }
 
 int main(int argc, char **argv) {
-    static uint8_t codes[MODEL_INPUT_BYTES];
+    static uint8_t codes[RUNNER_INPUT_BYTES];
     FILE *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
     if (!file) {
         fputs("usage: runner INPUTS\n", stderr);

@@ -1,25 +1,25 @@
 /* The generated part under test, named by the macros EDGEMILL_HEADER, EDGEMILL_NAME and EDGEMILL_UPPER. */
-#ifndef EDGEMILL_MODEL_H
-#define EDGEMILL_MODEL_H
+#ifndef EDGEMILL_RUNNER_H
+#define EDGEMILL_RUNNER_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include EDGEMILL_HEADER
 
-#define EDGEMILL_PASTE_(a, b) a##b
-#define EDGEMILL_PASTE(a, b) EDGEMILL_PASTE_(a, b)
-#define MODEL(suffix) EDGEMILL_PASTE(EDGEMILL_NAME, suffix)
-#define MODEL_MACRO(suffix) EDGEMILL_PASTE(EDGEMILL_UPPER, suffix)
+#define RUNNER_PASTE_(a, b) a##b
+#define RUNNER_PASTE(a, b) RUNNER_PASTE_(a, b)
+#define RUNNER_PART(suffix) RUNNER_PASTE(EDGEMILL_NAME, suffix)
+#define RUNNER_MACRO(suffix) RUNNER_PASTE(EDGEMILL_UPPER, suffix)
 
-#define MODEL_INPUT_BYTES (MODEL_MACRO(_INPUT_SIZE) * sizeof(MODEL(_input_t)))
-#define MODEL_OUTPUT_BYTES (MODEL_MACRO(_OUTPUT_SIZE) * sizeof(MODEL(_output_t)))
+#define RUNNER_INPUT_BYTES (RUNNER_MACRO(_INPUT_SIZE) * sizeof(RUNNER_PART(_input_t)))
+#define RUNNER_OUTPUT_BYTES (RUNNER_MACRO(_OUTPUT_SIZE) * sizeof(RUNNER_PART(_output_t)))
 
-static MODEL(_input_t) model_input[MODEL_MACRO(_INPUT_SIZE)];
-static MODEL(_output_t) model_output[MODEL_MACRO(_OUTPUT_SIZE)];
+static RUNNER_PART(_input_t) runner_input[RUNNER_MACRO(_INPUT_SIZE)];
+static RUNNER_PART(_output_t) runner_output[RUNNER_MACRO(_OUTPUT_SIZE)];
 
 /* The two things that are counted: an inference, and nothing at all, whose count is taken off. */
-static void __attribute__((noipa)) inference(void) { MODEL(_invoke)(model_input, model_output); }
+static void __attribute__((noipa)) inference(void) { RUNNER_PART(_invoke)(runner_input, runner_output); }
 static void __attribute__((noipa)) nothing(void) { __asm__ volatile("" ::: "memory"); }
 
 void put(const char *text);
@@ -59,11 +59,11 @@ void region(void (*work)(void));
 
 /* One image: poison the output so that a model that writes nothing is seen, then run it between the markers. */
 static void run_image(int index, const uint8_t *codes) {
-    memcpy(model_input, codes, MODEL_INPUT_BYTES);
-    memset(model_output, 0xA5, MODEL_OUTPUT_BYTES);
+    memcpy(runner_input, codes, RUNNER_INPUT_BYTES);
+    memset(runner_output, 0xA5, RUNNER_OUTPUT_BYTES);
     region(nothing);
     region(inference);
-    put_codes("output", index, model_output, MODEL_OUTPUT_BYTES);
+    put_codes("output", index, runner_output, RUNNER_OUTPUT_BYTES);
 }
 
 #endif

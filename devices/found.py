@@ -1,0 +1,21 @@
+"""What a run gave, before it becomes a measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devices.measurement import Warmup
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Raw results of one run, None where it gave nothing; `source` says in words where they come from."""
+
+    source: str
+    versions: tuple[tuple[str, str], ...]
+    warmup: Warmup | None = None
+    latency_s: tuple[tuple[float, ...], ...] | None = None
+    instructions: tuple[int, ...] | None = None
+    cycles: tuple[int, ...] | None = None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None

@@ -1,0 +1,45 @@
+"""What a runner needs of a written part: its quantised graph and the input codes of its test vectors."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from devices.errors import DeviceError
+from export.bundle_read import GRAPH, VECTORS
+from quant import graph_file
+from quant.errors import QuantError
+from quant.formats import Array
+from quant.graph import Graph
+
+
+def load_graph(folder: Path) -> Graph:
+    """Read the graph of a part, or raise DeviceError that names the file."""
+    try:
+        return graph_file.load(folder / GRAPH)
+    except QuantError as error:
+        raise DeviceError(str(error)) from error
+
+
+def load_inputs(folder: Path, graph: Graph) -> Array:
+    """Read the input codes of a part's test vectors, [N, ...] in graph layout.
+
+    Raises:
+        DeviceError: the file is missing or damaged, or its codes do not fit the graph.
+    """
+    path = folder / VECTORS
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            codes: Array = archive["inputs"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DeviceError(f"{path} does not hold readable test vectors: {error}.") from error
+    shape = graph.shape(graph.input)
+    if codes.ndim != len(shape) or codes.shape[1:] != shape[1:] or not len(codes):
+        raise DeviceError(f"{path}: inputs have shape {codes.shape}; the graph takes [N, {str(shape[1:])[1:-1]}].")
+    try:
+        graph.quant(graph.input).format.to_ordinals(codes)
+    except QuantError as error:
+        raise DeviceError(f"{path}: {error}") from error
+    return codes

@@ -1,0 +1,142 @@
+"""What is to be run: one part of a bundle on one board, how long and how often; plain data to print first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from devices import strict
+from devices.board import Board
+from devices.boards import BOARDS, boards_for, find_board
+from devices.errors import DeviceError
+from export.bundle_read import Bundle, BundlePart
+
+SCHEMA = 1
+#: Room for opening a part and for whatever else is not the timed work, in seconds.
+SPARE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run.
+
+    Attributes:
+        bundle: digest of the bundle.
+        part: name of the part.
+        folder: the part's folder, with its graph and test vectors.
+        target, board: by name.
+        windows, window_s: how many windows of latencies, and how long each is (shorter for very fast parts).
+        warmup_s: inferences for at least this long are thrown away first.
+        images: test vectors whose instructions or cycles are counted, one inference each.
+        limit_s: the run is stopped when it takes longer.
+        arena_bytes: what the exporter noted about the part's memory, or None.
+    """
+
+    bundle: str
+    part: str
+    folder: Path
+    target: str
+    board: str
+    windows: int = 10
+    window_s: float = 0.2
+    warmup_s: float = 0.3
+    images: int = 2
+    limit_s: float = SPARE_S
+    arena_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse lengths and counts that measure nothing."""
+        for name in ("windows", "window_s", "images", "limit_s"):
+            if not getattr(self, name) > 0:
+                raise DeviceError(f"plan: {name} is {getattr(self, name)}; it must be above 0.")
+        if not self.warmup_s >= 0:
+            raise DeviceError(f"plan: warmup_s is {self.warmup_s}; it must be 0 or more.")
+
+
+def plans(
+    bundle: Bundle,
+    board: Board,
+    *,
+    windows: int = 10,
+    window_s: float = 0.2,
+    warmup_s: float = 0.3,
+    images: int = 2,
+) -> tuple[Plan, ...]:
+    """Return one plan for every part of a bundle.
+
+    Raises:
+        DeviceError: the board does not run bundles of this target (the message says which boards do), or a length
+            makes no sense.
+    """
+    target = bundle.manifest.target
+    if not board.takes(target):
+        able = ", ".join(b.name for b in (*boards_for(target), *(b for b in BOARDS if b.target is None)))
+        raise DeviceError(f"board '{board.name}' runs bundles of target {board.target}, not {target}; {able} would do.")
+    return tuple(
+        Plan(
+            bundle=bundle.digest,
+            part=part.name,
+            folder=part.folder.resolve(),
+            target=target,
+            board=board.name,
+            windows=windows,
+            window_s=window_s,
+            warmup_s=warmup_s,
+            images=min(images, len(part.inputs)),
+            limit_s=SPARE_S + 2 * (warmup_s + windows * window_s),
+            arena_bytes=_arena_bytes(part),
+        )
+        for part in bundle.parts
+    )
+
+
+def _arena_bytes(part: BundlePart) -> int | None:
+    noted = part.facts.get("arena_bytes")
+    return noted if type(noted) is int else None
+
+
+def describe(plan: Plan) -> str:
+    """Say in one line what a plan would do, for --dry-run."""
+    board = find_board(plan.board)
+    how = f"part '{plan.part}' of {plan.bundle[:12]} with {board.runtime} on {board.name}"
+    if "latency" in board.metrics:
+        return f"{how}: warm-up {plan.warmup_s:g} s, then {plan.windows} windows of {plan.window_s:g} s"
+    return f"{how}: {', '.join(board.metrics)} of {plan.images} inferences"
+
+
+def to_record(plan: Plan) -> dict[str, object]:
+    """Turn a plan into an object that JSON can hold."""
+    return {"schema": SCHEMA, **asdict(plan), "folder": str(plan.folder)}
+
+
+def to_json(plan: Plan) -> str:
+    """Return a plan as one line of JSON."""
+    return json.dumps(to_record(plan), sort_keys=True, allow_nan=False)
+
+
+def from_json(text: str | bytes) -> Plan:
+    """Read what `to_json` wrote.
+
+    Raises:
+        DeviceError: naming the key: not JSON, another schema, a key missing, unknown or of a wrong type.
+    """
+    names = tuple(f.name for f in fields(Plan))
+    body = strict.fields(strict.parse_object(text, "plan"), ("schema", *names), "plan")
+    if strict.typed(body["schema"], int, "plan: schema") != SCHEMA:
+        raise DeviceError(f"plan schema {body['schema']}; this version reads {SCHEMA}.")
+    return Plan(
+        **_texts(body),
+        folder=Path(strict.typed(body["folder"], str, "plan: folder")),
+        windows=strict.count(body["windows"], "plan: windows"),
+        window_s=strict.real(body["window_s"], "plan: window_s"),
+        warmup_s=strict.real(body["warmup_s"], "plan: warmup_s"),
+        images=strict.count(body["images"], "plan: images"),
+        limit_s=strict.real(body["limit_s"], "plan: limit_s"),
+        arena_bytes=strict.optional(body["arena_bytes"], int, "plan: arena_bytes"),
+    )
+
+
+def _texts(body: Mapping[str, object]) -> dict[str, str]:
+    return {key: strict.typed(body[key], str, f"plan: {key}") for key in ("bundle", "part", "target", "board")}

@@ -1,0 +1,115 @@
+"""Run a plan: start the worker or the emulator, check what it says, and return the measurement."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from devices import conditions, meters, null
+from devices.board import METRICS, Board
+from devices.boards import find_board
+from devices.emulators import machine as emulator
+from devices.emulators import qemu_system, qemu_user
+from devices.errors import DeviceError
+from devices.found import Found
+from devices.local import run_worker
+from devices.measurement import Conditions, Measurement
+from devices.part_files import load_graph, load_inputs
+from devices.plan import Plan
+from devices.worker import versions
+
+SCENARIO = "single-stream"
+MACHINES = {machine.name: machine for machine in (qemu_user.MACHINE, qemu_system.MACHINE)}
+
+
+def profile(plan: Plan, root: Path = conditions.ROOT) -> Measurement:
+    """Run a plan and return what was measured.
+
+    Args:
+        plan: what to run, from `devices.plan.plans`.
+        root: where /proc and /sys are read; tests give a recorded tree.
+
+    Raises:
+        DeviceError: the board cannot be used here, or the run died, hung, or said something that is no record.
+    """
+    board = find_board(plan.board)
+    started, earlier = datetime.now(UTC), conditions.before(root)
+    found = _run(board, plan)
+    state = conditions.after(earlier, root)
+    return _measurement(plan, board, found, started=started, state=state, root=root)
+
+
+def _run(board: Board, plan: Plan) -> Found:
+    match board.transport:
+        case "local":
+            return run_worker(plan, f"wall clock of one inference after another, {board.runtime}, batch 1")
+        case "null":
+            return run_worker(plan, null.SOURCE)
+        case "qemu-user" | "qemu-system":
+            return _count_instructions(board, plan)
+        case _:
+            raise DeviceError(f"board '{board.name}' has transport '{board.transport}', which nothing here drives.")
+
+
+def _measurement(
+    plan: Plan, board: Board, found: Found, *, started: datetime, state: Conditions, root: Path
+) -> Measurement:
+    arena_bytes = plan.arena_bytes if "arena" in board.metrics else None
+    values = {
+        "latency": found.latency_s,
+        "instructions": found.instructions,
+        "cycles": found.cycles,
+        "energy": None,
+        "arena": arena_bytes,
+        "flash": found.flash_bytes,
+        "ram": found.ram_bytes,
+    }
+    return Measurement(
+        bundle=plan.bundle,
+        part=plan.part,
+        target=plan.target,
+        board=board.name,
+        runtime=board.runtime,
+        versions=found.versions,
+        scenario=SCENARIO,
+        method=board.method,
+        source=found.source,
+        started_at=started.isoformat(timespec="seconds"),
+        conditions=state,
+        warmup=found.warmup,
+        latency_s=found.latency_s,
+        instructions=found.instructions,
+        cycles=found.cycles,
+        energy_j=None,
+        arena_bytes=arena_bytes,
+        flash_bytes=found.flash_bytes,
+        ram_bytes=found.ram_bytes,
+        absent=tuple((name, _reason(board, name, root)) for name in sorted(METRICS) if values[name] is None),
+    )
+
+
+def _reason(board: Board, metric: str, root: Path) -> str:
+    known = dict(board.absent)
+    if metric in known:
+        return known[metric]
+    if metric == "energy":
+        return meters.energy_reason(root)
+    return f"the bundle does not say how large its {metric} is" if metric == "arena" else f"{board.name} gave none"
+
+
+def _count_instructions(board: Board, plan: Plan) -> Found:
+    machine = MACHINES[board.runtime]
+    graph = load_graph(plan.folder)
+    codes = load_inputs(plan.folder, graph)[: plan.images]
+    session = emulator.open_part(machine, plan.folder, plan.part, graph, plan.limit_s)
+    try:
+        instructions, footprint = session.instructions(codes), session.footprint()
+    finally:
+        session.close()
+    return Found(
+        source=f"instructions of {board.cpu}, counted in {machine.emulator.name}; flags {' '.join(machine.flags)}",
+        versions=tuple(sorted(versions(board).items())),
+        instructions=instructions,
+        flash_bytes=footprint.flash_bytes,
+        ram_bytes=footprint.ram_bytes,
+    )

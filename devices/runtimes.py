@@ -1,0 +1,36 @@
+"""All runtimes that execute a written part here: those of `export.runtimes` and the emulators."""
+
+from __future__ import annotations
+
+from devices.board import Board
+from devices.emulators import qemu_system, qemu_user
+from devices.errors import DeviceError
+from devices.null import RUNTIME as NULL
+from export.runtimes import c_host, litert, openvino, ort, tflm
+from export.runtimes.session import Runtime
+from quant.names import find
+
+RUNTIMES: tuple[Runtime, ...] = (
+    *ort.RUNTIMES,
+    openvino.RUNTIME,
+    *litert.RUNTIMES,
+    *tflm.RUNTIMES,
+    c_host.RUNTIME,
+    qemu_user.RUNTIME,
+    qemu_system.RUNTIME,
+)
+
+
+def runtimes_for(target: str) -> tuple[Runtime, ...]:
+    """Return the runtimes that execute parts of a target, the ones that are missing here included."""
+    return tuple(runtime for runtime in RUNTIMES if runtime.target == target)
+
+
+def find_runtime(name: str) -> Runtime:
+    """Return the runtime called `name`, the null runtime included, or raise DeviceError with the known names."""
+    return find(name, (*RUNTIMES, NULL), "runtime", DeviceError)
+
+
+def missing(board: Board) -> str | None:
+    """Return None when the board can be used here, else the reason and what to install."""
+    return find_runtime(board.runtime).missing()
