@@ -1,0 +1,61 @@
+"""The Verilator bench of a core: C++ from the template of this package, test vectors, and a Makefile."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from export.rtl.cycles import cycles
+from export.rtl.decode import stream_bits
+from export.rtl.emit import MEMORIES, fill, template
+from export.rtl.layout import Layout, tensor_words
+from quant.formats import Array, Format
+
+_PER_LINE = 24
+
+
+def beats(fmt: Format, codes: Array) -> npt.NDArray[np.uint16]:
+    """Return codes as the stream carries them: the low bits of sign-extended bytes."""
+    mask = (1 << stream_bits(fmt)) - 1
+    return (codes.astype(np.int64).reshape(-1) & mask).astype(np.uint16)
+
+
+def codes_of_beats(fmt: Format, data: npt.NDArray[np.uint16]) -> Array:
+    """Return beats, or words of the core's memory, as codes of `fmt.dtype`."""
+    low = data.astype(np.int64) & ((1 << fmt.bits) - 1)
+    if fmt.signed and not fmt.is_minifloat:
+        low = np.where(low >> (fmt.bits - 1), low - (1 << fmt.bits), low)
+    codes: Array = low.astype(fmt.dtype)
+    return codes
+
+
+def bench_cpp(name: str, layout: Layout) -> str:
+    """Return the C++ bench."""
+    return fill(template("bench.cpp"), {"NAME": name, "CYCLES": str(cycles(layout))})
+
+
+def makefile(name: str) -> str:
+    """Return the Makefile."""
+    return fill(template("makefile.mk"), {"NAME": name, "FILES": " ".join(f"$(NAME)_{kind}.mem" for kind in MEMORIES)})
+
+
+def vectors(name: str, layout: Layout, inputs: Array, outputs: Array) -> str:
+    """Return the header with the test vectors, [N, ...] codes each."""
+    program = layout.program
+    lines = [
+        f"// Test vectors of {name}: codes as the streams carry them, frame after frame.",
+        "#pragma once",
+        "#include <cstddef>",
+        "#include <cstdint>",
+        f"constexpr size_t kVectors = {len(inputs)};",
+        f"constexpr size_t kIn = {tensor_words(layout, program.input)};",
+        f"constexpr size_t kOut = {tensor_words(layout, program.output)};",
+        _array("kInputs", beats(program.quant(program.input).format, inputs)),
+        _array("kOutputs", beats(program.quant(program.output).format, outputs)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _array(name: str, data: npt.NDArray[np.uint16]) -> str:
+    rows = [", ".join(map(str, data[start : start + _PER_LINE])) for start in range(0, len(data), _PER_LINE)]
+    return f"const uint16_t {name}[] = {{\n    " + ",\n    ".join(rows) + "};"

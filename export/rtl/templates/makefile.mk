@@ -1,0 +1,31 @@
+# The core @NAME@: simulate it with Verilator, count its cells with yosys. Run make in this folder: the .mem files are
+# found from the working directory.
+#
+#   make            build the bench and run the vectors
+#   make lint       Verilator's lint
+#   make synth      yosys cell counts for FAMILY (ecp5, ice40, xilinx, gowin)
+NAME = @NAME@
+FAMILY = ecp5
+VERILATOR = verilator
+YOSYS = yosys
+BUILD = build
+MEMORIES = @FILES@
+
+run: $(BUILD)/$(NAME)_tb
+	./$(BUILD)/$(NAME)_tb
+
+$(BUILD)/$(NAME)_tb: $(NAME).v $(NAME)_tb.cpp $(NAME)_vectors.h
+	$(VERILATOR) --cc --exe --build -O3 -CFLAGS "-O2 -I.." --x-assign unique --x-initial unique \
+	  --Mdir $(BUILD) --top-module $(NAME) -o $(NAME)_tb $(NAME).v $(NAME)_tb.cpp
+
+lint:
+	$(VERILATOR) --lint-only -Wall -Wno-DECLFILENAME -Wno-UNUSEDSIGNAL --top-module $(NAME) $(NAME).v
+
+synth: $(NAME).v $(MEMORIES)
+	$(YOSYS) -q -p "read_verilog $(NAME).v; synth_$(FAMILY) -top $(NAME); tee -o $(NAME)_$(FAMILY).stat stat"
+	cat $(NAME)_$(FAMILY).stat
+
+clean:
+	rm -rf $(BUILD) $(NAME)_*.stat
+
+.PHONY: run lint synth clean
