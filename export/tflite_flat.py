@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from export.errors import ExportError
 
 #: The schema asks for this alignment of constant data (`force_align: 16`).
 DATA_ALIGNMENT = 16
+#: What stands at byte 4 of every file.
+IDENTIFIER = b"TFL3"
 #: Operator codes above this do not fit the schema's old one-byte field.
 MAX_OLD_CODE = 127
 
@@ -85,7 +88,7 @@ def pack(name: str, ends: tuple[str, str], tensors: Sequence[FlatTensor], operat
         ) from error
     model = _model(schema, name, ends, tensors, operators)
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -147,6 +150,22 @@ def _operator(schema: Any, op: FlatOp, code: int, places: dict[str, int]) -> Any
     return entry
 
 
+def read(data: bytes) -> Any:
+    """Return the `ModelT` of a file.
+
+    Raises:
+        ExportError: the bytes are not a whole `.tflite` file. Runtimes do not check: a cut file ends the process.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if data[4:8] != IDENTIFIER:
+        raise ExportError("this is not a .tflite file: the identifier TFL3 is missing. Export the part again.")
+    try:
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data)))
+    except (struct.error, ValueError, TypeError, IndexError) as error:
+        raise ExportError(f"the .tflite file is damaged ({error}). Export the part again.") from error
+
+
 def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
     """Return the same file with other subgraph outputs, so that a runtime keeps and shows those tensors.
 
@@ -157,9 +176,8 @@ def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
         ExportError: a tensor is not in the file.
     """
     import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data)))
+    model = read(data)
     graph = model.subgraphs[0]
     places = {tensor.name.decode(): place for place, tensor in enumerate(graph.tensors)}
     missing = [name for name in names if name not in places]
@@ -168,5 +186,5 @@ def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
     graph.outputs = _ints([places[name] for name in names])
     model.buffers = [_AlignedBuffer(b"" if buffer.data is None else bytes(buffer.data)) for buffer in model.buffers]
     builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from export.errors import ExportError
+from export.tflite_flat import read
 from export.tflite_layout import file_shape, to_file, to_graph
 from quant.formats import Array
 from quant.graph import Graph
@@ -30,12 +32,19 @@ TINY_INPUT, TINY_OUTPUT = 3, 6
 
 
 def read_part(folder: Path, name: str) -> bytes:
-    """Return the bytes of `NAME.tflite`, or raise ExportError when it cannot be read."""
+    """Return the bytes of `NAME.tflite`.
+
+    Raises:
+        ExportError: the file cannot be read, or is damaged (as far as ai-edge-litert is there to tell).
+    """
     path = folder / f"{name}.tflite"
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise ExportError(f"cannot read '{path}': {error.strerror}. Export the part for arm-a first.") from error
+    if find_spec("ai_edge_litert") is not None:
+        read(data)
+    return data
 
 
 def run_batch(
