@@ -197,7 +197,7 @@ def _arrays(file: Path) -> dict[str, Array]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, zipfile.BadZipFile) as error:
         raise ExportError(f"{file} does not hold readable test vectors: {error}.") from error
     if set(arrays) != {"inputs", "outputs"}:
         raise ExportError(f"{file} must hold exactly the arrays inputs and outputs, not {', '.join(sorted(arrays))}.")

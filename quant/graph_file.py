@@ -1,6 +1,7 @@
 """Save and load a graph exactly: one `.graph` file, a zip of `graph.json` and one `.npy` array per weight.
 
-The bytes depend on the graph alone (fixed time stamps, sorted order), so the file can be hashed.
+The bytes depend on the graph alone (fixed time stamps, sorted order, no compression, which would differ between zlib
+versions), so the file can be hashed, and a file that is not spelt exactly so is refused.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,26 @@ from quant.operators import OPERATORS, Operator
 SCHEMA = 1
 _HEADER = "graph.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+#: What the readers of zip, JSON and npy raise on bytes that are none of these, and on records of another structure.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 def to_bytes(graph: Graph) -> bytes:
     """Serialise a graph."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         _write(archive, _HEADER, json.dumps(_header(graph), indent=1, sort_keys=True).encode())
         for index, name in enumerate(sorted(graph.weights)):
             array = io.BytesIO()
@@ -51,21 +67,28 @@ def load(path: Path) -> Graph:
         QuantError: the file is damaged, of another schema, or describes a graph that is not well formed.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read(_HEADER))
-            if header.get("schema") != SCHEMA:
-                raise QuantError(f"{path}: graph schema {header.get('schema')}; this version reads {SCHEMA}.")
-            return check(_graph(archive, header))
-    except QuantError:
-        raise
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
+        data = path.read_bytes()
+        graph = _from_bytes(data)
+        exact = to_bytes(graph) == data
+    except QuantError as error:
+        raise QuantError(f"{path}: {error}") from error
+    except _DAMAGE as error:
         raise QuantError(f"{path} is not a readable edgemill graph: {error}.") from error
+    if not exact:
+        raise QuantError(f"{path} is not spelt as edgemill writes it, so it was changed; quantise the model again.")
+    return graph
+
+
+def _from_bytes(data: bytes) -> Graph:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        header = json.loads(archive.read(_HEADER))
+        if header.get("schema") != SCHEMA:
+            raise QuantError(f"graph schema {header.get('schema')}; this version reads {SCHEMA}.")
+        return check(_graph(archive, header))
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    info = zipfile.ZipInfo(name, _EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(info, data)
+    archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
 
 
 def _header(graph: Graph) -> dict[str, Any]:
