@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from export.atomic import write_text
 from export.c99.emit import emit
 from export.c99.files import cmake, self_test, vectors
 from export.c99.header import header
@@ -62,7 +63,7 @@ def write(source: Source, folder: Path) -> Facts:
         "CMakeLists.txt": cmake(name),
     }
     for file, text in texts.items():
-        _write_text(folder / file, text)
+        write_text(folder / file, text)
     return {
         "layout": "NHWC",
         "arena_bytes": unit.arena_bytes,
@@ -81,13 +82,6 @@ def _check_zeros(graph: Graph) -> None:
                 f"arm-m: activation '{name}' has zero point {zero}; this target takes {-ZERO_LIMIT} to "
                 f"{ZERO_LIMIT - 1}. Quantise it again."
             )
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a whole file or none."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 TARGET = Target(

@@ -135,6 +135,6 @@ def _pointers(program: Program, storage: Storage, memory: Plan, pieces: list[Pie
     kinds = {storage.names[tensor]: c_type(program.quant(tensor).format) for tensor in storage.names}
     kinds |= {f"step{i}_patches": p.scratch_type for i, p in enumerate(pieces) if p.scratch_bytes}
     return [
-        f"    {kinds[buffer]} *const {buffer} = ({kinds[buffer]} *)(arena + {offset});"
+        f"    {kinds[buffer]} *const {buffer} = ({kinds[buffer]} *)(void *)(arena + {offset});"
         for buffer, offset in sorted(memory.offsets.items(), key=lambda item: item[1])
     ]
