@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgeError
-from edge.files import replacing
+from export.atomic import write_file
 from quant.names import suggestion
 
 OPSET = 17
@@ -34,6 +34,7 @@ def to_onnx(module: Any, shape: tuple[int, int, int], path: Path, cut: str | Non
 
     Raises:
         EdgeError: no such submodule, or torch cannot export the module.
+        ExportError: the file cannot be written.
     """
     import onnx
 
@@ -42,8 +43,7 @@ def to_onnx(module: Any, shape: tuple[int, int, int], path: Path, cut: str | Non
     del model.graph.output[:]
     model.graph.output.extend(kept)
     onnx.checker.check_model(model)
-    with replacing(path) as part:
-        part.write_bytes(model.SerializeToString())
+    write_file(path, model.SerializeToString())
 
 
 def _exported(module: Any, shape: tuple[int, int, int], cut: str | None) -> bytes:

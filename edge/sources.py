@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.dataset import Dataset, Images, Labels, checked_images, checked_labels, divided
 from edge.errors import EdgeError
-from edge.files import read_npz
+from edge.npz import read_npz
 from export.preprocess import Preprocess
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")

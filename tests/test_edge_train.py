@@ -12,6 +12,7 @@ from edge.recipes.recipe import Recipe  # noqa: E402
 from edge.recipes.recipes import RECIPES, find_recipe  # noqa: E402
 from edge.train import Schedule, logits, train  # noqa: E402
 from edge.weights import load_weights, save_weights  # noqa: E402
+from export.errors import ExportError  # noqa: E402
 from export.preprocess import Preprocess  # noqa: E402
 
 QUICK = Schedule(epochs=2, batch=32, rate=0.1, seed=3)
@@ -123,6 +124,13 @@ def test_weights_of_another_size_are_refused(tmp_path, change):
         load_weights(other, tmp_path / "w.npz")
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    arrays = {name: np.full(tuple(t.shape), "x") for name, t in _dscnn().state_dict().items()}
+    np.savez(tmp_path / "w.npz", **arrays)
+    with pytest.raises(EdgeError, match="holds <U1; it must hold numbers"):
+        load_weights(_dscnn(), tmp_path / "w.npz")
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 not a zip", np.array([{}], dtype=object)])
 def test_damaged_weight_files_are_refused(tmp_path, data):
     path = tmp_path / "w.npz"
@@ -134,6 +142,27 @@ def test_damaged_weight_files_are_refused(tmp_path, data):
         load_weights(_dscnn(), path)
 
 
+def test_safetensors_files_load_and_damaged_ones_do_not(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch", reason="the oracle that writes the file")
+    module, other, path = _dscnn(seed=1), _dscnn(seed=2), tmp_path / "w.safetensors"
+    safetensors.save_file(module.state_dict(), path)
+    load_weights(other, path)
+    assert all(
+        torch.equal(a, b) for a, b in zip(other.state_dict().values(), module.state_dict().values(), strict=True)
+    )
+    whole = path.read_bytes()
+    for data in (
+        b"",
+        whole[:100],
+        whole[:-1],
+        whole.replace(b'"F32"', b'"F99"', 1),
+        whole.replace(b"[10]", b"[11]", 1),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(EdgeError, match=r"w\.safetensors"):
+            load_weights(other, path)
+
+
 def test_writing_into_a_missing_folder_is_one_clear_error(tmp_path):
-    with pytest.raises(EdgeError, match=r"cannot write .*No such file"):
+    with pytest.raises(ExportError, match="is not a folder"):
         save_weights(_dscnn(), tmp_path / "no" / "w.npz")
