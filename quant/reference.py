@@ -202,10 +202,16 @@ def _move(step: MoveStep, xs: list[Array], shape: tuple[int, ...]) -> Array:
 
 
 def quantise_input(quant: Quant, values: Array) -> Array:
-    """Turn real inputs into codes as ONNX QuantizeLinear does: float32 division, round half to even, saturate."""
+    """Turn real inputs into codes as ONNX QuantizeLinear does: float32 division, round half to even, saturate.
+
+    Raises:
+        QuantError: a value is NaN.
+    """
     scaled = values.astype(np.float32) / np.float32(quant.scale[0])
     if quant.format.is_minifloat:
         return quant.format.from_ordinals(to_nearest_ordinals(quant.format, scaled))
+    if np.isnan(scaled).any():
+        raise QuantError(f"cannot quantise NaN to {quant.format.name}.")
     ordinals = np.rint(scaled.astype(np.float64)) + quant.zero
     clipped = np.clip(ordinals, quant.format.min_ordinal, quant.format.max_ordinal)
     return quant.format.from_ordinals(clipped.astype(np.int64))

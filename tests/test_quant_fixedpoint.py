@@ -25,33 +25,10 @@ from quant.fixedpoint import (
 from quant.formats import MINIFLOATS, OCP_FORMATS, Format
 from quant.program import mean_multiplier
 from tests.exact import axis, nearest, power
+from tests.naive import tflite_multiply
 
 FLOATS = MINIFLOATS + OCP_FORMATS
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
-
-
-def truncate(value: Fraction) -> int:
-    """Divide as C does: towards zero."""
-    return math.trunc(value)
-
-
-def high_mul(a: int, b: int) -> int:
-    """TFLite's SaturatingRoundingDoublingHighMul, with its nudge that depends on the sign."""
-    product = a * b
-    nudge = (1 << 30) if product >= 0 else 1 - (1 << 30)
-    return truncate(Fraction(product + nudge, 1 << 31))
-
-
-def rounding_shift(x: int, exponent: int) -> int:
-    """TFLite's RoundingDivideByPOT: nearest, halves away from zero."""
-    magnitude = math.floor(Fraction(abs(x), 1 << exponent) + Fraction(1, 2))
-    return magnitude if x >= 0 else -magnitude
-
-
-def tflite_multiply(acc: int, mantissa: int, shift: int) -> int:
-    """TFLite's MultiplyByQuantizedMultiplier (double rounding)."""
-    left, right = max(shift, 0), max(-shift, 0)
-    return rounding_shift(high_mul(acc << left, mantissa), right)
 
 
 def ours(acc: int, mantissa: int, shift: int) -> int:
