@@ -160,6 +160,15 @@ def test_means_are_exact(graph):
     assert_exact(graph, 8)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (25, 5), (32, 32), (56, 56)])
+def test_means_of_large_images_are_exact(height, width):
+    x = Tensor((1, 3, height, width), cases.quant(0.03))
+    y = cases.quant(0.03 / np.sqrt(height * width), 0)
+    graph = cases.one(ops.Mean(keep_dims=False), x, Tensor((1, 3), y))
+    assert len(output(graph, 16)) > 20
+    assert_exact(graph, 16)
+
+
 @FEW
 @given(quants(), st.floats(-2, 2), formats, clips)
 def test_requantising_every_code_is_exact(x, decades, fmt, clip):
