@@ -32,7 +32,7 @@ HOST_ORT = Board(
     runtime="onnxruntime",
     cpu=None,
     method="measured",
-    metrics=("latency", "energy"),
+    metrics=("latency",),
     absent=_ON_HOST,
     packages=("onnxruntime", "numpy"),
 )
@@ -44,7 +44,7 @@ HOST_OPENVINO = Board(
     runtime="openvino",
     cpu=None,
     method="measured",
-    metrics=("latency", "energy"),
+    metrics=("latency",),
     absent=_ON_HOST,
     packages=("openvino", "numpy"),
 )
@@ -56,7 +56,7 @@ HOST_LITERT = Board(
     runtime="litert",
     cpu=None,
     method="measured",
-    metrics=("latency", "energy"),
+    metrics=("latency",),
     absent=_ON_HOST,
     packages=("ai-edge-litert", "numpy"),
 )
@@ -68,7 +68,7 @@ HOST_TFLITE = Board(
     runtime="tflite-runtime",
     cpu=None,
     method="measured",
-    metrics=("latency", "energy"),
+    metrics=("latency",),
     absent=_ON_HOST,
     packages=("tflite-runtime", "numpy"),
 )
@@ -80,7 +80,7 @@ HOST_C = Board(
     runtime="c-host",
     cpu=None,
     method="measured",
-    metrics=("latency", "energy", "arena"),
+    metrics=("latency", "arena"),
     absent=tuple(pair for pair in _ON_HOST if pair[0] != "arena"),
     packages=("numpy",),
     tools=(tools.GCC,),

@@ -31,9 +31,9 @@ def load_inputs(folder: Path, graph: Graph) -> Array:
     """
     path = folder / VECTORS
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            codes: Array = archive["inputs"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:  # opened here, as numpy forgets to close a damaged archive
+            codes: Array = np.load(file, allow_pickle=False)["inputs"]
+    except (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DeviceError(f"{path} does not hold readable test vectors: {error}.") from error
     shape = graph.shape(graph.input)
     if codes.ndim != len(shape) or codes.shape[1:] != shape[1:] or not len(codes):

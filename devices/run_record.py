@@ -138,10 +138,7 @@ def _bundle(value: object, where: str) -> BundleRecord:
 
 def parity_from_record(value: object, where: str) -> Parity:
     """Read one parity result, as certificates and runs hold it."""
-    known = dict(value) if isinstance(value, dict) else value
-    if isinstance(known, dict):
-        known.pop("passed", None)
-    body = strict.fields(known, _names(Parity), where)
+    body = strict.fields(value, _names(Parity), where)
     first = body["first"]
     if first is not None:
         layer = strict.fields(first, _names(LayerDifference), f"{where}: first")

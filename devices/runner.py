@@ -17,6 +17,8 @@ from devices.measurement import Conditions, Measurement
 from devices.part_files import load_graph, load_inputs
 from devices.plan import Plan
 from devices.worker import versions
+from export.errors import ExportError
+from export.runtimes import verilator
 
 SCENARIO = "single-stream"
 MACHINES = {machine.name: machine for machine in (qemu_user.MACHINE, qemu_system.MACHINE)}
@@ -47,8 +49,31 @@ def _run(board: Board, plan: Plan) -> Found:
             return run_worker(plan, null.SOURCE)
         case "qemu-user" | "qemu-system":
             return _count_instructions(board, plan)
+        case "verilator":
+            return _count_cycles(board, plan)
         case _:
             raise DeviceError(f"board '{board.name}' has transport '{board.transport}', which nothing here drives.")
+
+
+def _count_cycles(board: Board, plan: Plan) -> Found:
+    reason = verilator.missing()
+    if reason:
+        raise DeviceError(f"{board.name}: {reason}.")
+    graph = load_graph(plan.folder)
+    codes = load_inputs(plan.folder, graph)[: plan.images]
+    try:
+        session = verilator.open_session(plan.folder, plan.part, graph)
+        try:
+            cycles = tuple(session.cycles(codes[i : i + 1]) for i in range(len(codes)))
+        finally:
+            session.close()
+    except ExportError as error:
+        raise DeviceError(str(error)) from error
+    return Found(
+        source="clock cycles of the simulated RTL, first beat in to last beat out, no waits",
+        versions=tuple(sorted(versions(board).items())),
+        cycles=cycles,
+    )
 
 
 def _measurement(

@@ -6,7 +6,7 @@ from devices.board import Board
 from devices.emulators import qemu_system, qemu_user
 from devices.errors import DeviceError
 from devices.null import RUNTIME as NULL
-from export.runtimes import c_host, litert, openvino, ort, tflm
+from export.runtimes import c_host, litert, openvino, ort, tflm, verilator
 from export.runtimes.session import Runtime
 from quant.names import find
 
@@ -16,6 +16,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     *litert.RUNTIMES,
     *tflm.RUNTIMES,
     c_host.RUNTIME,
+    verilator.RUNTIME,
     qemu_user.RUNTIME,
     qemu_system.RUNTIME,
 )
