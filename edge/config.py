@@ -66,8 +66,8 @@ class TrainConfig:
 
     recipe: str = "cross-entropy"
     epochs: int = 20
-    batch: int = 32
-    rate: float = 0.1
+    batch: int = 64
+    rate: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

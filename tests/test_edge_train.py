@@ -39,7 +39,7 @@ def _noise(count=64):
 def test_digits_reach_96_percent():
     module = _dscnn()
     reached = train(
-        module, _digits(), find_recipe("cross-entropy"), Schedule(epochs=20, batch=32, rate=0.1), show=False
+        module, _digits(), find_recipe("cross-entropy"), Schedule(epochs=20, batch=64, rate=0.2), show=False
     )
     assert reached >= 0.96
     assert not module.training
