@@ -66,7 +66,9 @@ def relative_to(source: str, base: Path) -> str:
     kind, colon, folder = source.partition(":")
     if kind in {"digits", "fashion-mnist", "cifar10"}:
         return f"{kind}:{base / Path(folder).expanduser()}" if colon and folder else source
-    return str(base / Path(source).expanduser())
+    path = base / Path(source).expanduser()
+    # A mistyped name stays as it is, so that `load` can suggest the right one.
+    return str(path) if path.suffix == ".npz" or "/" in source or path.is_dir() else source
 
 
 def with_preprocess(

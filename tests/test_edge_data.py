@@ -178,7 +178,8 @@ def test_another_preprocessing():
         ("cifar10:c", "cifar10:/base/c"),
         ("cifar10:/c", "cifar10:/c"),
         ("a.npz", "/base/a.npz"),
-        ("pets", "/base/pets"),
+        ("./pets", "/base/pets"),
+        ("digit", "digit"),
     ],
 )
 def test_relative_sources(source, expected):
