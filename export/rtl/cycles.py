@@ -5,12 +5,12 @@ from __future__ import annotations
 from export.rtl.layout import Layout, tensor_words
 from export.rtl.operation import Operation
 
-#: Clocks from the last term of an operation to the first of the next, by the rule of its output and whether its terms
-#: are scaled first: pipeline of the rule, write, fetch of the next constants, start.
-_TAIL = {"pick": 8, "q31": 14, "divide": 14, "wide": 16}
+#: Clocks of an operation besides one per term, by the rule of its output: fetch of the constants, start, pipeline, write.
+_TAIL = {"pick": 7, "q31": 15, "divide": 15, "wide": 17}
+#: More of them where each term is scaled before it is summed.
 _ADDENDS = 3
-#: Clocks around the operations: first fetch and start, reading the first code of the output.
-_FRAME = 5
+#: Clocks from the last write to the first beat out: reading the memory.
+_FRAME = 2
 
 
 def operation_cycles(op: Operation) -> int:

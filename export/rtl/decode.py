@@ -51,9 +51,7 @@ def _weights(layout: Layout) -> str:
     return _decoder("decode_weight", w.weight_code, select, w.weight_significand, w.weight_shift, "", branches)
 
 
-def _decoder(
-    name: str, code: int, select: int, significand: int, shift: int, ports: str, branches: list[str]
-) -> str:
+def _decoder(name: str, code: int, select: int, significand: int, shift: int, ports: str, branches: list[str]) -> str:
     body = "\n".join(branches)
     if len(branches) > 1:
         body = f"    case (format)\n{body}\n    endcase"

@@ -152,9 +152,7 @@ def cases(layout: Layout, items: tuple[Field, ...]) -> str:
         step = layout.program.steps[op.step]
         label = "default" if index == len(layout.operations) - 1 else literal(index, bits)
         lines.append(f"      {label}: begin  // step {op.step}, {type(step).__name__}")
-        lines += [
-            f"        {item.name} <= {literal(item.values[index], item.bits, item.signed)};" for item in changing
-        ]
+        lines += [f"        {item.name} <= {literal(item.values[index], item.bits, item.signed)};" for item in changing]
         lines.append("      end")
     return "\n".join(lines)
 

@@ -168,4 +168,3 @@ def acc_bits(layout: Layout) -> dict[str, int]:
 def tensor_words(layout: Layout, tensor: str) -> int:
     """Return the number of codes of a tensor."""
     return math.prod(layout.program.tensors[tensor].shape)
-

@@ -79,7 +79,9 @@ def _walk(
     sizes, outs = program.tensors[step.xs[0]].shape, program.tensors[step.y].shape
     axes = [(s, t, n, o) for s, t, n, o in zip(starts, strides, sizes, outs, strict=True)]
     if axes[0] != (0, axes[0][1], 1, 1):
-        raise ExportError(f"fpga: node '{step.name}' ({type(step.op).__name__}) changes the batch axis; leave it whole.")
+        raise ExportError(
+            f"fpga: node '{step.name}' ({type(step.op).__name__}) changes the batch axis; leave it whole."
+        )
     merged = _merge([axis for axis in axes[1:] if axis[2:] != (1, 1) or axis[0]])
     if len(merged) > 3:
         raise ExportError(

@@ -90,12 +90,16 @@ class VerilatorSession:
         program, folder = self.plan.program, Path(self.folder.name)
         shape, quant = program.tensors[program.input].shape, program.quant(program.input)
         if codes.shape[1:] != shape[1:] or len(codes) == 0:
-            raise ExportError(f"verilator: codes have shape {codes.shape}; '{self.name}' takes [N, {str(shape[1:])[1:-1]}].")
+            raise ExportError(
+                f"verilator: codes have shape {codes.shape}; '{self.name}' takes [N, {str(shape[1:])[1:-1]}]."
+            )
         quant.format.to_ordinals(codes)
         beats(quant.format, codes).astype("<u2").tofile(folder / "in.bin")
         tool = str(folder / "build" / f"{self.name}_tb")
         limit_s = _MINIMUM_RUN_S + len(codes) * cycles(self.plan) // _CLOCKS_PER_S
-        out = _run([tool, "--in", "in.bin", "--out", "out.bin", *extra], folder, limit_s, f"simulation of '{self.name}'")
+        out = _run(
+            [tool, "--in", "in.bin", "--out", "out.bin", *extra], folder, limit_s, f"simulation of '{self.name}'"
+        )
         data = np.fromfile(folder / "out.bin", dtype="<u2")
         result = codes_of_beats(program.quant(program.output).format, data)
         return result.reshape(len(codes), *program.tensors[program.output].shape[1:]), [int(n) for n in out.split()]

@@ -119,7 +119,7 @@ class Bench {
     top_->clk = 0;
     top_->eval();
 #ifdef EDGEMILL_TAP
-    if (tap_ && top_->tap_valid) {
+    if (tap_ && top_->tap_valid && !top_->rst) {
       const uint32_t record[2] = {static_cast<uint32_t>(top_->tap_step) << 16 | top_->tap_code, top_->tap_address};
       std::fwrite(record, sizeof record, 1, tap_);
     }
