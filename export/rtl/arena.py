@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from export.c99 import arena
 from quant.program import AddStep, MoveStep, Program, Step, WideAddStep
 
 
@@ -33,20 +34,8 @@ def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
 
 
 def plan(program: Program) -> Arena:
-    """Place the largest tensors first, each at the lowest address free during its whole life."""
+    """Place every tensor by the planner of the C target; one code is one word here, where it plans bytes."""
     lives = lifetimes(program)
-    sizes = {name: math.prod(program.tensors[name].shape) for name in lives}
-    offsets: dict[str, int] = {}
-    for name in sorted(lives, key=lambda n: (-sizes[n], lives[n][0])):
-        rivals = [n for n in offsets if lives[n][0] <= lives[name][1] and lives[name][0] <= lives[n][1]]
-        offsets[name] = _lowest_gap(sizes[name], sorted((offsets[n], offsets[n] + sizes[n]) for n in rivals))
-    return Arena(offsets, max(offsets[name] + sizes[name] for name in offsets))
-
-
-def _lowest_gap(size: int, taken: list[tuple[int, int]]) -> int:
-    start = 0
-    for low, high in taken:
-        if low - start >= size:
-            return start
-        start = max(start, high)
-    return start
+    buffers = [arena.Buffer(name, math.prod(program.tensors[name].shape), *lives[name]) for name in lives]
+    offsets = arena.plan(buffers).offsets
+    return Arena(offsets, max(offsets[buffer.name] + buffer.size_bytes for buffer in buffers))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from export.rtl.layout import Layout, tensor_words
 from export.rtl.operation import Operation
 
-#: Clocks of an operation besides one per term, by the rule of its output: fetch of the constants, start, pipeline, write.
+#: Clocks of an operation besides one per term, by the rule of its output: fetch, start, pipeline, write.
 _TAIL = {"pick": 7, "q31": 15, "divide": 15, "wide": 17}
 #: More of them where each term is scaled before it is summed.
 _ADDENDS = 3

@@ -123,7 +123,8 @@ def _load(fmt: Format, width: int) -> str:
         top = literal(fmt.max_ordinal, fmt.bits - 1)
         fill = f"{pad}'b0, " if pad else ""
         kept = f"data[{sign - 1}:0] > {top} ? {top} : data[{sign - 1}:0]" if fmt.reserved else f"data[{sign - 1}:0]"
-        body = f"""  // Minus zero becomes zero{", codes that are no numbers become the largest" if fmt.reserved else ""}.
+        note = ", codes that are no numbers become the largest" if fmt.reserved else ""
+        body = f"""  // Minus zero becomes zero{note}.
   wire [{sign - 1}:0] magnitude = {kept};
   assign code = {{{fill}data[{sign}] && |magnitude, magnitude}};"""
     return f"""// One beat of the input stream as a code in memory.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 
+from export.rtl.bounds import unsigned_bits
 from export.rtl.cycles import cycles
 from export.rtl.decode import decode_modules, stream_bits
 from export.rtl.fields import cases, declarations, fields
 from export.rtl.layout import Layout, tensor_words
-from export.rtl.bounds import unsigned_bits
 
 _TEMPLATES = ("core.v", "nest.v", "mac.v", "scale.v", "wide.v", "requantise.v", "memories.v")
 

@@ -114,19 +114,19 @@ def _kinds(layout: Layout) -> dict[str, tuple[int, bool]]:
     outputs = max(op.loops.outputs // op.loops.counts[0] for op in layout.operations) - 1
     kinds = {f"last_{level}": (bits, False) for level, bits in zip(LEVELS, w.loops, strict=True)}
     kinds |= {f"step_{level}": (w.address, False) for level in LEVELS}
-    kinds |= {name: (w.address, False) for name in ("read_base", "write_base", "write_jump", "write_last")}
+    kinds |= dict.fromkeys(("read_base", "write_base", "write_jump", "write_last"), (w.address, False))
     kinds |= {f"{p}_{what}": (w.position, True) for p in "gyx" for what in ("origin", "stride", "size", "dilation")}
     kinds |= {"outputs_per_group": (unsigned_bits(outputs), False)}
-    kinds |= {name: (w.weight_address, False) for name in ("weight_base", "weight_rewind")}
+    kinds |= dict.fromkeys(("weight_base", "weight_rewind"), (w.weight_address, False))
     kinds |= {"table_base": (w.table_address, False)}
     flags = "per_channel by_count checked use_weights is_add is_wide is_divide is_pick out_minifloat"
-    kinds |= {name: (1, False) for name in flags.split()}
+    kinds |= dict.fromkeys(flags.split(), (1, False))
     kinds |= {"format_a": (select, False), "format_b": (select, False), "format_w": (weight_select, False)}
-    kinds |= {name: (w.significand, True) for name in ("zero_a", "zero_b")}
-    kinds |= {name: (w.weight_significand, True) for name in ("factor_a", "factor_b")}
-    kinds |= {name: (5, False) for name in ("add_left", "right_a", "right_b", "out_sign")}
-    kinds |= {name: (31, False) for name in ("mantissa_a", "mantissa_b")}
-    kinds |= {name: (w.ordinal, True) for name in ("fill", "out_zero", "out_low", "out_high", "out_max")}
+    kinds |= dict.fromkeys(("zero_a", "zero_b"), (w.significand, True))
+    kinds |= dict.fromkeys(("factor_a", "factor_b"), (w.weight_significand, True))
+    kinds |= dict.fromkeys(("add_left", "right_a", "right_b", "out_sign"), (5, False))
+    kinds |= dict.fromkeys(("mantissa_a", "mantissa_b"), (31, False))
+    kinds |= dict.fromkeys(("fill", "out_zero", "out_low", "out_high", "out_max"), (w.ordinal, True))
     return kinds | {"out_mantissa": (3, False)}
 
 

@@ -41,7 +41,7 @@ class Loops:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Position along one axis of the input: origin + stride * (outer index) + dilation * (inner index), inside [0, size)."""
+    """Position along an axis of the input: origin + stride * outer index + dilation * inner index, inside [0, size)."""
 
     origin: int
     stride: int
