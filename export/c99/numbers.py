@@ -8,10 +8,13 @@ from export.c99.layout import c_type
 from export.c99.template import Kernel, Tokens
 from export.errors import ExportError
 from quant.formats import MAX_MAGNITUDE_BITS, Format
+from quant.program import Requant
 
 TYPES = Kernel("types", "types")
 SCALE_Q31 = Kernel("scale_q31", "scale_q31")
 BIT_LENGTH = Kernel("bit_length", "bit_length")
+#: Accumulators below this leave room for the rounding term of the short rule.
+SHORT_LIMIT = 1 << 30
 
 
 def signed_type(low: int, high: int) -> str:
@@ -76,13 +79,26 @@ def _code_tokens(fmt: Format) -> Tokens:
     return (("FORMAT", fmt.name), ("X_T", c_type(fmt)), ("SIGN_BIT", str(1 << (fmt.bits - 1))))
 
 
-def requant(fmt: Format) -> Kernel:
-    """Return the kernel from an accumulator to a code of `fmt`."""
-    if not fmt.is_minifloat:
-        tokens: Tokens = (("Y_T", c_type(fmt)),)
-        return Kernel("requant_q31", f"requant_{c_type(fmt)[:-2]}", tokens, (TYPES, SCALE_Q31))
+def requant(rule: Requant, acc_max: int | None = None) -> Kernel:
+    """Return the kernel from an accumulator to a code.
+
+    `acc_max` bounds the accumulator when it is known: below 2^30 and with right shifts only, integers get a shorter
+    kernel that gives the same codes.
+    """
+    fmt = rule.format
+    if fmt.is_minifloat:
+        return requant_wide(fmt)
+    tokens: Tokens = (("Y_T", c_type(fmt)),)
+    short = acc_max is not None and acc_max < SHORT_LIMIT and all(m.exponent < 0 for m in rule.multipliers)
+    if short and abs(rule.zero) < SHORT_LIMIT:
+        return Kernel("requant_right", f"requant_right_{c_type(fmt)[:-2]}", tokens, (TYPES,))
+    return Kernel("requant_q31", f"requant_{c_type(fmt)[:-2]}", tokens, (TYPES, SCALE_Q31))
+
+
+def requant_wide(fmt: Format) -> Kernel:
+    """Return the kernel from an accumulator to a code of a minifloat."""
     to_code = code(fmt)
-    tokens = (
+    tokens: Tokens = (
         ("Y_T", c_type(fmt)),
         ("Y_CODE", to_code.name),
         ("MANTISSA_BITS", str(fmt.mantissa)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from export.c99.layout import c_type, image, size
-from export.c99.numbers import requant, wrapped
+from export.c99.numbers import wrapped
 from export.c99.template import Kernel
 from quant.fixedpoint import Multiplier
 from quant.formats import Format
@@ -91,11 +91,6 @@ def multiplier_constants(
     fields = f"{mantissa}, {exponent}, {per_channel}, {', '.join(map(str, limits))}"
     text = "\n".join([p.text for p in parts] + [f"static const struct requant {name} = {{{fields}}};"])
     return Constants(text, sum(p.size_bytes for p in parts))
-
-
-def rule_of(rule: Requant) -> Kernel:
-    """Return the kernel of a requantisation."""
-    return requant(rule.format)
 
 
 def structure(kind: str, name: str, fields: Mapping[str, object]) -> str:

@@ -13,6 +13,8 @@ from quant.formats import INT8, Format, IntArray
 from quant.program import ConvStep
 
 CLIP_WINDOW = Kernel("clip_window", "clip_window")
+SIMD = Kernel("simd", "simd")
+TAPS = Kernel("taps_struct", "taps_struct")
 
 
 def conv_piece(context: Context, step: ConvStep) -> Piece:
@@ -30,17 +32,12 @@ def _is_depthwise(context: Context, step: ConvStep) -> bool:
 def _patches(context: Context, step: ConvStep) -> Piece:
     x, y, fmt = context.format(step.x), context.format(step.y), _stored_format(step)
     patch, acc, bias = _patch_type(x, step.x_zero), _acc_type(x, step), _bias_type(step)
-    decode, decode_weight, rule = units(x), units(fmt), requant(y)
-    gather = Kernel(
-        "gather",
-        f"gather_{x.name}_{patch}",
-        (("X_T", c_type(x)), ("U_T", patch), ("X_UNITS", decode.name)),
-        (TYPES, decode),
-    )
-    dot = _dot(fmt, patch, acc, decode_weight)
+    rule = requant(step.requant, step.acc_max)
+    gather = _gather(x, patch)
+    dot = _dot(fmt, patch, acc)
     tokens: Tokens = (("X_T", c_type(x)), ("Y_T", c_type(y)), ("W_T", c_type(fmt)), ("B_T", bias), ("U_T", patch))
     tokens += (("ACC_T", acc), ("GATHER", gather.name), ("DOT", dot.name), ("REQUANT", rule.name))
-    name = f"conv_{x.name}_{patch}_{fmt.name}_{acc}_{bias}_{y.name}"
+    name = f"conv_{x.name}_{patch}_{fmt.name}_{acc}_{bias}_{rule.name}"
     kernel = Kernel("conv", name, tokens, (gather, dot, rule))
     parts = _constants(context, step, fmt, pair_channels(_stored(step, fmt), step.op.groups))
     scratch = context.label("patches")
@@ -52,19 +49,40 @@ def _patches(context: Context, step: ConvStep) -> Piece:
     return Piece((kernel,), tuple(p.text for p in parts), (call,), _bytes(parts), patch, scratch_bytes)
 
 
-def _dot(fmt: Format, patch: str, acc: str, decode_weight: Kernel) -> Kernel:
-    tokens: Tokens = (("U_T", patch), ("W_T", c_type(fmt)), ("ACC_T", acc), ("W_UNITS", decode_weight.name))
-    return Kernel("dot", f"dot_{patch}_{fmt.name}_{acc}", tokens, (decode_weight,))
+def _gather(x: Format, patch: str) -> Kernel:
+    if (c_type(x), patch) == ("int8_t", "int16_t"):
+        widen = Kernel("widen_byte", "widen_byte", (), (SIMD,))
+    else:
+        decode = units(x)
+        tokens: Tokens = (("X_T", c_type(x)), ("U_T", patch), ("X_UNITS", decode.name))
+        widen = Kernel("widen", f"widen_{x.name}_{patch}", tokens, (decode,))
+    types: Tokens = (("X_T", c_type(x)), ("U_T", patch), ("WIDEN", widen.name))
+    return Kernel("gather", f"gather_{x.name}_{patch}", types, (TYPES, widen))
+
+
+def _dot(fmt: Format, patch: str, acc: str) -> Kernel:
+    if (patch, c_type(fmt), acc) == ("int16_t", "int8_t", "int32_t"):
+        return Kernel("dot_byte", "dot_byte", (), (SIMD,))
+    decode = units(fmt)
+    tokens: Tokens = (("U_T", patch), ("W_T", c_type(fmt)), ("ACC_T", acc), ("W_UNITS", decode.name))
+    return Kernel("dot", f"dot_{patch}_{fmt.name}_{acc}", tokens, (decode,))
 
 
 def _depthwise(context: Context, step: ConvStep) -> Piece:
     x, y, fmt = context.format(step.x), context.format(step.y), _stored_format(step)
     acc, bias = _acc_type(x, step), _bias_type(step)
-    decode, decode_weight, rule = units(x), units(fmt), requant(y)
-    tokens: Tokens = (("X_T", c_type(x)), ("Y_T", c_type(y)), ("W_T", c_type(fmt)), ("B_T", bias), ("ACC_T", acc))
-    tokens += (("X_UNITS", decode.name), ("W_UNITS", decode_weight.name), ("REQUANT", rule.name))
-    name = f"depthwise_{x.name}_{fmt.name}_{acc}_{bias}_{y.name}"
-    kernel = Kernel("depthwise", name, tokens, (TYPES, CLIP_WINDOW, decode, decode_weight, rule))
+    decode, decode_weight, rule = units(x), units(fmt), requant(step.requant, step.acc_max)
+    numbers: Tokens = (("X_T", c_type(x)), ("W_T", c_type(fmt)), ("ACC_T", acc))
+    numbers += (("X_UNITS", decode.name), ("W_UNITS", decode_weight.name))
+    in_bytes = (c_type(x), _patch_type(x, step.x_zero), c_type(fmt), acc) == ("int8_t", "int16_t", "int8_t", "int32_t")
+    if in_bytes:
+        taps = Kernel("taps_byte", "taps_byte", (), (TAPS, SIMD))
+    else:
+        taps = Kernel("taps", f"taps_{x.name}_{fmt.name}_{acc}", numbers, (TAPS, decode, decode_weight))
+    tokens = (*numbers, ("Y_T", c_type(y)), ("B_T", bias), ("REQUANT", rule.name), ("TAPS", taps.name))
+    tokens += (("BLOCK", "BYTE_BLOCK" if in_bytes else "4"),)
+    name = f"depthwise_{x.name}_{fmt.name}_{acc}_{bias}_{rule.name}"
+    kernel = Kernel("depthwise", name, tokens, (TYPES, CLIP_WINDOW, decode, decode_weight, taps, rule))
     parts = _constants(context, step, fmt, _stored(step, fmt).reshape(step.weight.shape[0], -1).T)
     arguments = f"{context.names[step.x]}, {_shared_arguments(context, step)}"
     call = f"{name}({arguments}, &{context.label('window')}, &{context.label('requant')});"

@@ -49,7 +49,7 @@ def _sum(
     context: Context, step: AddStep | WideAddStep, template: str, needs: tuple[Kernel, ...], fields: dict[str, object]
 ) -> Piece:
     a, b, y = context.format(step.xs[0]), context.format(step.xs[1]), context.format(step.y)
-    decode_a, decode_b, rule = units(a), units(b), requant(y)
+    decode_a, decode_b, rule = units(a), units(b), requant(step.requant)
     tokens: Tokens = (("A_T", c_type(a)), ("B_T", c_type(b)), ("Y_T", c_type(y)))
     tokens += (("A_UNITS", decode_a.name), ("B_UNITS", decode_b.name), ("REQUANT", rule.name))
     name = f"{template}_{a.name}_{b.name}_{y.name}"
@@ -82,7 +82,7 @@ def requantize_piece(context: Context, step: RequantizeStep) -> Piece:
 
 def _unary(context: Context, step: MeanStep | RequantizeStep, template: str, acc: str) -> Kernel:
     x, y = context.format(step.x), context.format(step.y)
-    decode, rule = units(x), requant(y)
+    decode, rule = units(x), requant(step.requant)
     tokens: Tokens = (("X_T", c_type(x)), ("Y_T", c_type(y)), ("ACC_T", acc))
     tokens += (("X_UNITS", decode.name), ("REQUANT", rule.name))
     return Kernel(template, f"{template}_{x.name}_{acc}_{y.name}", tokens, (TYPES, decode, rule))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.c99.layout import c_type
-from export.c99.numbers import TYPES, code, ordinal, requant, units, units_range
+from export.c99.numbers import TYPES, code, ordinal, requant_wide, units, units_range
 from export.c99.piece import Constants, Context, Piece, multiplier_constants, structure
 from export.c99.step_conv import CLIP_WINDOW
 from export.c99.template import Kernel, Tokens
@@ -36,7 +36,7 @@ def average_pool_piece(context: Context, step: AveragePoolStep) -> Piece:
     fmt = context.format(step.x)
     low, high = units_range(fmt)
     wide = max(-low, high) * step.op.kernel[0] * step.op.kernel[1] >= INT32_LIMIT
-    decode, divide = units(fmt), requant(fmt) if fmt.is_minifloat else DIVIDE
+    decode, divide = units(fmt), requant_wide(fmt) if fmt.is_minifloat else DIVIDE
     expression = f"({c_type(fmt)})divide_half_away(sum, count)"
     tokens: Tokens = (("X_T", c_type(fmt)), ("ACC_T", "int64_t" if wide else "int32_t"), ("X_UNITS", decode.name))
     tokens += (

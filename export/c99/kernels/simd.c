@@ -1,0 +1,33 @@
+/* Vector instructions where the compiler says they exist; other cores compile the plain loops that follow each use. */
+#if defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN) && !defined(__aarch64__)
+#define DUAL_MAC 1
+#include <arm_acle.h>
+
+static inline uint32_t load_word(const void *from)
+{
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* Bytes 0 and 2 of a word, each sign-extended to 16 bits, plus the halves of `base`. */
+static inline int16x2_t even_bytes(int16x2_t base, uint32_t word)
+{
+    return __sxtab16(base, (int8x4_t)word);
+}
+
+/* Bytes 1 and 3 of a word, each sign-extended to 16 bits. GCC does not fold the rotation of the intrinsic. */
+static inline int16x2_t odd_bytes(int16x2_t base, uint32_t word)
+{
+#if defined(__GNUC__)
+    int16x2_t halves;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(halves) : "r"(base), "r"(word));
+    return halves;
+#else
+    return __sxtab16(base, (int8x4_t)((word >> 8) | (word << 24)));
+#endif
+}
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#define NEON 1
+#include <arm_neon.h>
+#endif
