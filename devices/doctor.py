@@ -9,6 +9,7 @@ from pathlib import Path
 from devices import conditions, meters, runtimes, tools
 from devices.board import Board
 from devices.boards import BOARDS
+from devices.emulators.trial import cannot_count
 from export.targets import TARGETS
 
 
@@ -78,4 +79,8 @@ def _runtime(name: str, target: str, reason: str | None) -> Finding:
 def _board(board: Board, runtime: Finding | None) -> Finding:
     if runtime is not None and not runtime.available:
         return Finding("board", board.name, False, runtime.detail)
+    machine = runtimes.find_machine(board)
+    reason = cannot_count(machine) if machine else None
+    if reason:
+        return Finding("board", board.name, False, reason)
     return Finding("board", board.name, True, f"{board.summary}: gives {', '.join(board.metrics)}")

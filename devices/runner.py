@@ -8,20 +8,19 @@ from pathlib import Path
 from devices import conditions, meters, null
 from devices.board import METRICS, Board
 from devices.boards import find_board
-from devices.emulators import machine as emulator
-from devices.emulators import qemu_system, qemu_user
+from devices.emulators.machine import Machine, open_part
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.local import run_worker
 from devices.measurement import Conditions, Measurement
 from devices.part_files import load_graph, load_inputs
 from devices.plan import Plan
+from devices.runtimes import find_machine
 from devices.worker import versions
 from export.errors import ExportError
 from export.runtimes import verilator
 
 SCENARIO = "single-stream"
-MACHINES = {machine.name: machine for machine in (qemu_user.MACHINE, qemu_system.MACHINE)}
 
 
 def profile(plan: Plan, root: Path = conditions.ROOT) -> Measurement:
@@ -42,13 +41,14 @@ def profile(plan: Plan, root: Path = conditions.ROOT) -> Measurement:
 
 
 def _run(board: Board, plan: Plan) -> Found:
+    machine = find_machine(board)
+    if machine is not None:
+        return _count_instructions(board, machine, plan)
     match board.transport:
         case "local":
             return run_worker(plan, f"wall clock of one inference after another, {board.runtime}, batch 1")
         case "null":
             return run_worker(plan, null.SOURCE)
-        case "qemu-user" | "qemu-system":
-            return _count_instructions(board, plan)
         case "verilator":
             return _count_cycles(board, plan)
         case _:
@@ -122,11 +122,10 @@ def _reason(board: Board, metric: str, root: Path) -> str:
     return f"the bundle does not say how large its {metric} is" if metric == "arena" else f"{board.name} gave none"
 
 
-def _count_instructions(board: Board, plan: Plan) -> Found:
-    machine = MACHINES[board.runtime]
+def _count_instructions(board: Board, machine: Machine, plan: Plan) -> Found:
     graph = load_graph(plan.folder)
     codes = load_inputs(plan.folder, graph)[: plan.images]
-    session = emulator.open_part(machine, plan.folder, plan.part, graph, plan.limit_s)
+    session = open_part(machine, plan.folder, plan.part, graph, plan.limit_s)
     try:
         instructions, footprint = session.instructions(codes), session.footprint()
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from devices.board import Board
 from devices.emulators import qemu_system, qemu_user
+from devices.emulators.machine import Machine
+from devices.emulators.trial import cannot_count
 from devices.errors import DeviceError
 from devices.null import RUNTIME as NULL
 from export.runtimes import c_host, litert, openvino, ort, tflm, verilator
@@ -21,6 +23,8 @@ RUNTIMES: tuple[Runtime, ...] = (
     qemu_system.RUNTIME,
 )
 
+MACHINES: tuple[Machine, ...] = (qemu_user.MACHINE, qemu_system.MACHINE)
+
 
 def runtimes_for(target: str) -> tuple[Runtime, ...]:
     """Return the runtimes that execute parts of a target, the ones that are missing here included."""
@@ -32,6 +36,15 @@ def find_runtime(name: str) -> Runtime:
     return find(name, (*RUNTIMES, NULL), "runtime", DeviceError)
 
 
+def find_machine(board: Board) -> Machine | None:
+    """Return the emulated machine of a board, or None when it is not emulated."""
+    return next((machine for machine in MACHINES if machine.name == board.runtime), None)
+
+
 def missing(board: Board) -> str | None:
-    """Return None when the board can be used here, else the reason and what to install."""
-    return find_runtime(board.runtime).missing()
+    """Return None when the board can be used here, else the reason and what to install.
+
+    A board that counts instructions needs a QEMU that the counter was tested with; its runtime runs on any.
+    """
+    machine = find_machine(board)
+    return find_runtime(board.runtime).missing() or (cannot_count(machine) if machine else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from devices import tools
 from devices.emulators import icount, qemu_system, qemu_user
-from devices.emulators.machine import EmulatedSession, Machine, missing, open_part
+from devices.emulators.machine import EmulatedSession, Machine, open_part
+from devices.emulators.trial import cannot_count, missing
 from devices.errors import DeviceError
 from quant.program import lower
 from quant.reference import run
@@ -62,6 +64,16 @@ def test_counts_are_repeatable_and_positive(opened: Open, tmp_path: Path) -> Non
     assert first == second
     assert len(first) == 3
     assert min(first) > 100
+
+
+def test_odd_folder_names_do_no_harm(opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / "a, b=c 'd'"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(odd))
+    session = opened(write_pool(odd))
+    assert Path(session.scratch.name).is_relative_to(odd)
+    assert min(session.instructions(random_codes(pool_graph(), 1))) > 100
 
 
 def _loop(count: int) -> str:
@@ -159,6 +171,30 @@ def test_an_untested_qemu_is_refused(version: tuple[int, ...]) -> None:
     with pytest.raises(DeviceError, match=r"tested with QEMU 7\.2 only"):
         icount.check_version("qemu-aarch64", version)
     icount.check_version("qemu-aarch64", (7, 2, 22))
+
+
+def _fake_tool(folder: Path, name: str, text: str, code: int = 0) -> None:
+    tool = folder / name
+    tool.write_text(f"#!/bin/sh\necho '{text}'\nexit {code}\n")
+    tool.chmod(0o755)
+
+
+def test_another_qemu_runs_but_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake_tool(tmp_path, "qemu-aarch64", "qemu-aarch64 version 9.1.0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "9.1.0" in str(cannot_count(qemu_user.MACHINE))
+    _fake_tool(tmp_path, "qemu-aarch64", "hello")
+    assert "holds no version number" in str(cannot_count(qemu_user.MACHINE))
+
+
+def test_tools_that_are_there_but_do_not_work_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tool in qemu_system.MACHINE.tools:
+        _fake_tool(tmp_path, tool.name, "cannot find -lc", code=1)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reason = missing(qemu_system.MACHINE)
+    assert reason is not None
+    assert "compiling probe.c for mps2-an386" in reason
+    assert "libnewlib-arm-none-eabi" in reason
 
 
 # N loads, then N stores, then N of each, each run ending in the marker (getppid): 3 instructions a turn plus the rest.

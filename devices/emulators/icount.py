@@ -77,6 +77,11 @@ def build(cache: Path | None = None) -> Path:
     return library
 
 
+def escaped(path: Path) -> str:
+    """Write a path as QEMU's option lists take it: a comma is doubled."""
+    return str(path).replace(",", ",,")
+
+
 def read(path: Path) -> tuple[Count, ...]:
     """Read what the plugin wrote.
 

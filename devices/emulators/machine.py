@@ -28,7 +28,7 @@ CHUNK_IMAGES = 16
 class Machine:
     """One emulated board: its tools, how to build a runner for it, and how to start that.
 
-    `flags` are the compiler's; `compile(machine, folder, elf, objects, macros, images)` writes the program `elf`;
+    `flags` are the compiler's. `link(machine, build, images)` writes the program for a batch and returns its path;
     `command(elf, options)` is the emulator's command line, `options` being those of the instruction counter or
     None; `markers(elf)` are the counter's options that find the region of interest. `fault_code` is the exit code of
     a program whose fault handler ran.
@@ -141,7 +141,7 @@ class EmulatedSession:
             elf = self.machine.link(self.machine, build, chunk)
             report = build.work / "icount.txt"
             report.unlink(missing_ok=True)
-            self._execute(elf, f"{plugin},{self.machine.markers(elf)},out={report}")
+            self._execute(elf, f"{icount.escaped(plugin)},{self.machine.markers(elf)},out={icount.escaped(report)}")
             counts = icount.per_inference(icount.read(report))
             if len(counts) != len(chunk):
                 raise DeviceError(f"{self.machine.name}: {len(counts)} counts for {len(chunk)} inferences.")
@@ -201,15 +201,3 @@ def open_part(machine: Machine, folder: Path, name: str, graph: Graph, limit_s: 
     tools.require(machine.tools)
     scratch = tempfile.TemporaryDirectory(prefix="edgemill-")
     return EmulatedSession(machine, folder.resolve(), name, graph, scratch, limit_s)
-
-
-def missing(machine: Machine) -> str | None:
-    """Return None when every tool of the machine is here and its QEMU was tested, else the reason."""
-    reason = tools.missing_tools(machine.tools)
-    if reason:
-        return reason
-    try:
-        icount.check_version(machine.emulator.name, icount.qemu_version(machine.emulator))
-    except DeviceError as error:
-        return str(error)
-    return None

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from devices import tools
 from devices.emulators.icount import SOURCES
-from devices.emulators.machine import COMPILE_LIMIT_S, Build, EmulatedSession, Machine, missing, open_part
+from devices.emulators.machine import COMPILE_LIMIT_S, Build, EmulatedSession, Machine, open_part
+from devices.emulators.trial import missing
 from devices.errors import DeviceError
 from export.runtimes.session import Runtime
 from quant.formats import Array
@@ -20,7 +21,7 @@ def _link(machine: Machine, build: Build, images: Array) -> Path:
     (build.work / "inputs.bin").write_bytes(images.tobytes())
     elf = build.object.with_suffix(".elf")
     argv = [machine.compiler.name, *machine.flags, *build.macros, f"-DEDGEMILL_IMAGES={len(images)}"]
-    argv += [f"-I{SOURCES}", f"-I{build.folder}", f"-Wa,-I{build.work}", "--specs=nano.specs", "-nostartfiles"]
+    argv += [f"-I{SOURCES}", f"-I{build.folder}", "--specs=nano.specs", "-nostartfiles"]
     argv += ["-T", str(SOURCES / "mps2.ld"), "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
     argv += [str(SOURCES / "cortex_m_main.c"), str(SOURCES / "inputs.S"), str(build.object), "-o", str(elf)]
     tools.call(argv, f"linking the runner of '{build.name}' for {machine.name}", COMPILE_LIMIT_S, build.work)

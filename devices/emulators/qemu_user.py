@@ -6,7 +6,8 @@ from pathlib import Path
 
 from devices import tools
 from devices.emulators.icount import MARK_SYSCALL, SOURCES
-from devices.emulators.machine import COMPILE_LIMIT_S, Build, EmulatedSession, Machine, missing, open_part
+from devices.emulators.machine import COMPILE_LIMIT_S, Build, EmulatedSession, Machine, open_part
+from devices.emulators.trial import missing
 from export.runtimes.session import Runtime
 from quant.formats import Array
 from quant.graph import Graph
