@@ -116,6 +116,7 @@ def test_header_is_cpp_and_the_model_links_from_cpp(tmp_path):
 CROSS = (
     ("arm-none-eabi-gcc", ("-mcpu=cortex-m4", "-mthumb")),
     ("arm-none-eabi-gcc", ("-mcpu=cortex-m0", "-mthumb")),
+    ("arm-none-eabi-gcc", ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard")),
     ("aarch64-linux-gnu-gcc", ()),
 )
 
@@ -132,7 +133,8 @@ def test_cross_compiles_without_warnings_and_without_libraries(tmp_path, compile
         assert (done.returncode, done.stderr) == (0, "")
     source = (tmp_path / "toy.c").read_text()
     included = {line for line in source.splitlines() if line.startswith("#include")}
-    assert included <= {'#include "toy.h"', "#include <string.h>", "#include <arm_acle.h>"}
+    compilers_own = {"#include <arm_acle.h>", "#include <arm_neon.h>"}
+    assert included <= {'#include "toy.h"', "#include <string.h>"} | compilers_own
     assert "malloc" not in source
 
 

@@ -8,7 +8,7 @@ static inline void NAME(const int16_t *restrict first, const int16_t *restrict s
     for (; i < count - 1; i += 2) {
         const uint32_t word = load_word(weight);
         const int16x2_t u = (int16x2_t)load_word(first + i), v = (int16x2_t)load_word(second + i);
-        const int16x2_t w0 = __sxtb16((int8x4_t)word), w1 = odd_bytes(0, word);
+        const int16x2_t w0 = even_bytes(word), w1 = odd_bytes(word);
         a = __smlad(u, w0, a);
         b = __smlad(u, w1, b);
         c = __smlad(v, w0, c);

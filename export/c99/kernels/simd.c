@@ -10,14 +10,31 @@ static inline uint32_t load_word(const void *from)
     return word;
 }
 
-/* Bytes 0 and 2 of a word, each sign-extended to 16 bits, plus the halves of `base`. */
-static inline int16x2_t even_bytes(int16x2_t base, uint32_t word)
+/* Bytes 0 and 2 of a word, each sign-extended to 16 bits. */
+static inline int16x2_t even_bytes(uint32_t word)
+{
+    return __sxtb16((int8x4_t)word);
+}
+
+/* Bytes 1 and 3 of a word, each sign-extended to 16 bits. GCC does not fold the rotation of the intrinsic. */
+static inline int16x2_t odd_bytes(uint32_t word)
+{
+#if defined(__GNUC__)
+    int16x2_t halves;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
+    return halves;
+#else
+    return __sxtb16((int8x4_t)((word >> 8) | (word << 24)));
+#endif
+}
+
+/* The same plus the halves of `base`. */
+static inline int16x2_t even_bytes_plus(int16x2_t base, uint32_t word)
 {
     return __sxtab16(base, (int8x4_t)word);
 }
 
-/* Bytes 1 and 3 of a word, each sign-extended to 16 bits. GCC does not fold the rotation of the intrinsic. */
-static inline int16x2_t odd_bytes(int16x2_t base, uint32_t word)
+static inline int16x2_t odd_bytes_plus(int16x2_t base, uint32_t word)
 {
 #if defined(__GNUC__)
     int16x2_t halves;

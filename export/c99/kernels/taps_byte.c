@@ -30,8 +30,8 @@ static inline void NAME(const int8_t *restrict row, const int8_t *restrict tap, 
             high = vmlal_high_s16(high, u, w);
 #elif defined(DUAL_MAC)
             const uint32_t codes = load_word(from), weights = load_word(tap);
-            const int16x2_t u02 = even_bytes(base, codes), u13 = odd_bytes(base, codes);
-            const int16x2_t w02 = even_bytes(0, weights), w13 = odd_bytes(0, weights);
+            const int16x2_t u02 = even_bytes_plus(base, codes), u13 = odd_bytes_plus(base, codes);
+            const int16x2_t w02 = even_bytes(weights), w13 = odd_bytes(weights);
             a = __smlabb(u02, w02, a);
             b = __smlabb(u13, w13, b);
             c = __smlatt(u02, w02, c);

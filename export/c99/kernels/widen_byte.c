@@ -6,7 +6,7 @@ static inline void NAME(const int8_t *restrict from, int16_t *restrict to, int32
     const int16x2_t base = (int16x2_t)((uint32_t)(-zero & 0xffff) * 0x10001u);
     for (; i < count - 3; i += 4) {
         const uint32_t word = load_word(from + i);
-        const uint32_t even = (uint32_t)even_bytes(base, word), odd = (uint32_t)odd_bytes(base, word);
+        const uint32_t even = (uint32_t)even_bytes_plus(base, word), odd = (uint32_t)odd_bytes_plus(base, word);
         const uint32_t low = (even & 0xffffu) | (odd << 16), high = (odd & 0xffff0000u) | (even >> 16);
         memcpy(to + i, &low, sizeof low);
         memcpy(to + i + 2, &high, sizeof high);
