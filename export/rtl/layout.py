@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.errors import ExportError
 from export.rtl.arena import Arena, plan
 from export.rtl.bounds import centred_range, shift_max, signed_bits, significand_range, unsigned_bits
 from export.rtl.operation import Operation, TableEntry
@@ -59,9 +60,11 @@ def layout(graph: Graph) -> Layout:
 
     Raises:
         QuantError: the graph has no integer meaning.
-        ExportError: a step cannot be walked by the engine.
+        ExportError: there is no step, or one that the engine cannot walk.
     """
     program = lower(graph)
+    if not program.steps:
+        raise ExportError(f"fpga: graph '{graph.name}' has no step; there is nothing to execute.")
     arena = plan(program)
     ops = operations(program, arena)
     weight_sizes = [0 if op.weights is None else op.weights.size for op in ops]

@@ -57,12 +57,12 @@ class Bench {
     delete top_;
   }
 
-  // Sends frames back to back and collects as many. `broken` first sends half a frame that ends early.
+  // Sends frames back to back and collects as many. `broken` first sends frames that end too early and too late.
   Result run(const Codes& in, size_t frames, bool broken) {
     Result result;
     result.codes.assign(frames * kOut, kPoison);
-    if (broken && kIn > 1 && !send_broken(in)) {
-      result.error = "a frame with an early tlast raised no frame_error";
+    if (broken && (send_wrong(in, kIn + 3) != 1 || (kIn > 1 && send_wrong(in, kIn - 1) != 1))) {
+      result.error = "a frame of a wrong length did not raise frame_error once";
       return result;
     }
     size_t sent = 0, got = 0;
@@ -153,17 +153,16 @@ class Bench {
     return true;
   }
 
-  bool send_broken(const Codes& in) {
-    bool reported = false;
-    for (size_t i = 0; i < kIn / 2; i++) {
-      top_->s_axis_tvalid = 1;
-      top_->s_axis_tdata = in[i] ^ 1;
-      top_->s_axis_tlast = i == kIn / 2 - 1;
+  // Sends `beats` beats with tlast on the last one; returns in how many clocks frame_error was high.
+  int send_wrong(const Codes& in, size_t beats) {
+    int reported = 0;
+    for (size_t i = 0; i <= beats; i++) {
+      top_->s_axis_tvalid = i < beats;
+      top_->s_axis_tdata = in[i % kIn] ^ 1;
+      top_->s_axis_tlast = i + 1 == beats;
       edge();
-      reported = reported || top_->frame_error;
+      reported += top_->frame_error;
     }
-    top_->s_axis_tvalid = 0;
-    edge();
     return reported;
   }
 };

@@ -3,9 +3,10 @@
 #
 #   make            build the bench and run the vectors
 #   make lint       Verilator's lint
-#   make synth      yosys cell counts for FAMILY (ecp5, ice40, xilinx, gowin)
+#   make synth      yosys cell counts; another family for example with
+#                   SYNTH="synth_xilinx -family xcup -flatten -nowidelut"
 NAME = @NAME@
-FAMILY = ecp5
+SYNTH = synth_ecp5 -abc9 -nowidelut
 VERILATOR = verilator
 YOSYS = yosys
 BUILD = build
@@ -22,10 +23,10 @@ lint:
 	$(VERILATOR) --lint-only -Wall -Wno-DECLFILENAME -Wno-UNUSEDSIGNAL --top-module $(NAME) $(NAME).v
 
 synth: $(NAME).v $(MEMORIES)
-	$(YOSYS) -q -p "read_verilog $(NAME).v; synth_$(FAMILY) -top $(NAME); tee -o $(NAME)_$(FAMILY).stat stat"
-	cat $(NAME)_$(FAMILY).stat
+	$(YOSYS) -q -p "read_verilog $(NAME).v; $(SYNTH) -top $(NAME); tee -o $(NAME).stat stat"
+	cat $(NAME).stat
 
 clean:
-	rm -rf $(BUILD) $(NAME)_*.stat
+	rm -rf $(BUILD) $(NAME).stat
 
 .PHONY: run lint synth clean

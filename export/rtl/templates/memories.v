@@ -7,7 +7,11 @@ module @NAME@_rom #(
     output reg [WIDTH-1:0] data
 );
   (* rom_style = "block" *) reg [WIDTH-1:0] words[0:DEPTH-1];
-  initial $readmemh(FILE, words);
+  generate
+    if (FILE != "") begin : contents
+      initial $readmemh(FILE, words);
+    end
+  endgenerate
   always @(posedge clk) data <= words[address];
 endmodule
 

@@ -1,6 +1,6 @@
 // Accumulators to codes by the rule of the operation, the zero point, the clamp, and the encoding of the format.
 module @NAME@_requantise #(
-    parameter ACC = 32, MANTISSA = 31, EXPONENT = 8, ORDINAL = 8, COUNT = 8, CODE = 8, HAS_SCALE = 1, HAS_WIDE = 1
+    parameter ACC = 32, MANTISSA = 31, EXPONENT = 8, ORDINAL = 8, COUNT = 8, CODE = 8, HAS_SCALE = 0, HAS_WIDE = 0
 ) (
     input wire clk,
     input wire rst,
