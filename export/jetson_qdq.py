@@ -1,0 +1,140 @@
+"""The QDQ dialect of the Jetson targets: signed int8, zero points 0, Q/DQ on the inputs of what runs in int8.
+
+TensorRT fuses a layer into an int8 kernel when all its inputs come from DequantizeLinear and nothing quantises its
+output too early. So a tensor is quantised where a quantised layer reads it, one pair for each reader:
+
+* Conv, Gemm, pooling, Mean and Concat quantise their inputs; weights are int8 with DequantizeLinear, biases float;
+* a residual Add quantises its skip input only; the convolution that feeds the other input keeps its float output,
+  so that Conv + Add + Relu become one kernel;
+* Pad, Slice and Reshape change no value and are left to TensorRT;
+* the network's output stays float.
+
+Every Q/DQ has three inputs and, per channel, an explicit axis. The batch is 1 and static.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from export.onnx_fragment import Fragment, Port, constant, join, model, operation, scalar
+from export.onnx_ops import clip, keep_mean_dims, operator
+from export.onnx_qdq import dequantised_constant, parameter_name
+from quant import operators as ops
+from quant.graph import Graph, Node
+
+_INT8_READERS = (ops.Conv, ops.Gemm, ops.Mean, ops.MaxPool, ops.AveragePool, ops.Concat, ops.Requantize)
+
+
+def jetson_model(graph: Graph, opset: int) -> Any:
+    """Return a quantised graph with zero points of 0 as an ONNX model of batch 1.
+
+    Raises:
+        ExportError: the ONNX checker refuses the result.
+    """
+    graph = keep_mean_dims(graph)
+    pairs = _pairs(graph)
+    body = [_quantise(graph, graph.input, pairs)]
+    for node in graph.nodes:
+        body += [_node(graph, node, pairs), _quantise(graph, node.output, pairs)]
+    ports = [Port(name, graph.shape(name)) for name in (graph.input, graph.output)]
+    return model(graph.name, join(body), ports[0], ports[1], opset)
+
+
+def quantised_inputs(graph: Graph, node: Node) -> tuple[str, ...]:
+    """Return the activations that a node reads through a Q/DQ pair."""
+    if isinstance(node.op, _INT8_READERS):
+        return tuple(dict.fromkeys(name for name in node.inputs if name not in graph.weights))
+    if isinstance(node.op, ops.Add):
+        return _skip_inputs(graph, node)
+    return ()
+
+
+def _skip_inputs(graph: Graph, node: Node) -> tuple[str, ...]:
+    """Return all inputs of an Add but the one whose convolution can absorb the Add: the last one made."""
+    made = [n.output for n in graph.nodes if n.output in node.inputs and _absorbs(graph, n)]
+    return tuple(dict.fromkeys(name for name in node.inputs if name not in made[-1:]))
+
+
+def _absorbs(graph: Graph, node: Node) -> bool:
+    alone = len(graph.consumers(node.output)) == 1 and node.output != graph.output
+    return isinstance(node.op, ops.Conv) and node.clip is None and alone
+
+
+def _pairs(graph: Graph) -> dict[tuple[str, str], str]:
+    """Return the suffix of each Q/DQ pair by (tensor, reading node): empty for a tensor's first reader."""
+    count: dict[str, int] = {}
+    suffixes = {}
+    for node in graph.nodes:
+        for tensor in quantised_inputs(graph, node):
+            number = count.get(tensor, 0)
+            suffixes[tensor, node.name] = f"_{number}" if number else ""
+            count[tensor] = number + 1
+    return suffixes
+
+
+def _quantise(graph: Graph, tensor: str, pairs: dict[tuple[str, str], str]) -> Fragment:
+    """Return the Q/DQ pairs of a tensor's readers; all share one scale."""
+    suffixes = [suffix for (name, _), suffix in pairs.items() if name == tensor]
+    if not suffixes:
+        return Fragment()
+    grid = (f"{tensor}_scale", f"{tensor}_zero_point")
+    parts = [
+        scalar(grid[0], graph.quant(tensor).scale[0], np.dtype(np.float32)),
+        scalar(grid[1], 0, np.dtype(np.int8)),
+    ]
+    for suffix in suffixes:
+        codes = f"{tensor}_QuantizeLinear_Output{suffix}"
+        parts.append(operation("QuantizeLinear", (tensor, *grid), codes))
+        parts.append(operation("DequantizeLinear", (codes, *grid), f"{tensor}_DequantizeLinear_Output{suffix}"))
+    return join(parts)
+
+
+def _node(graph: Graph, node: Node, pairs: dict[tuple[str, str], str]) -> Fragment:
+    inputs = tuple(_input_name(graph, node, name, pairs) for name in node.inputs)
+    limits = _limits(graph, node, pairs)
+    raw = f"{node.output}_{node.kind}_Output" if limits else node.output
+    parts = [_parameters(graph, node)] if isinstance(node.op, ops.Conv | ops.Gemm) else []
+    # A Requantize only changes the grid, which the Q/DQ pairs of its readers do.
+    made = (
+        operation("Identity", inputs, raw)
+        if isinstance(node.op, ops.Requantize)
+        else operator(graph, node, inputs, raw)
+    )
+    parts.append(made)
+    if limits:
+        parts.append(clip(raw, node.output, limits))
+    return join(parts)
+
+
+def _limits(graph: Graph, node: Node, pairs: dict[tuple[str, str], str]) -> tuple[float, float] | None:
+    """Return the fused activation, as Relu where int8 saturation gives the upper limit anyway.
+
+    The operators that only move codes ignore `clip`, as the reference does.
+    """
+    if node.clip is None or isinstance(node.op, (ops.Clip, *ops.MOVES)):
+        return None
+    low, high = node.clip
+    readers = graph.consumers(node.output)
+    all_quantised = bool(readers) and all((node.output, reader.name) in pairs for reader in readers)
+    quant = graph.quant(node.output)
+    saturates = high >= quant.scale[0] * quant.format.max_ordinal
+    return (low, float("inf")) if low == 0 and saturates and all_quantised else (low, high)
+
+
+def _input_name(graph: Graph, node: Node, tensor: str, pairs: dict[tuple[str, str], str]) -> str:
+    if tensor in graph.weights:
+        name = parameter_name(graph, node, tensor)
+        return name if tensor == node.inputs[2] else f"{name}_DequantizeLinear_Output"
+    suffix = pairs.get((tensor, node.name))
+    return tensor if suffix is None else f"{tensor}_DequantizeLinear_Output{suffix}"
+
+
+def _parameters(graph: Graph, node: Node) -> Fragment:
+    x, w = graph.quant(node.inputs[0]), graph.quant(node.inputs[1])
+    names = [parameter_name(graph, node, tensor) for tensor in node.inputs[1:]]
+    scale = np.array(w.scale, dtype=np.float32)
+    bias = graph.weights[node.inputs[2]] * (x.scale[0] * scale.astype(np.float64))
+    weights = dequantised_constant(names[0], graph.weights[node.inputs[1]].astype(np.int8), scale)
+    return join((weights, constant(names[1], bias.astype(np.float32))))

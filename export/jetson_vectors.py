@@ -1,0 +1,52 @@
+"""Test vectors of the Jetson self-test: inputs as raw float32 files, outputs as ONNX Runtime computes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import export.jetson_selftest
+from export.atomic import write_file, write_text
+from export.jetson_profiles import Profile
+from export.runtimes.ort import open_ort
+from export.target import Source
+from quant.reference import dequantise
+
+#: The self-test runs trtexec once for each vector.
+VECTORS = 8
+#: Part of the outputs' range that an engine may differ by. Chosen, not measured: no board has run this.
+TOLERANCE = 0.05
+
+
+def write_selftest(profile: Profile, source: Source, onnx_file: Path, folder: Path) -> None:
+    """Write `selftest.py`, `selftest.json` and `selftest_N.bin`.
+
+    The expected outputs are those of the ONNX file itself in ONNX Runtime on the CPU, so that the test judges the
+    engine and not the quantisation.
+
+    Raises:
+        ExportError: ONNX Runtime refuses the file, or the folder cannot be written.
+    """
+    graph = source.graph
+    real = dequantise(graph.quant(graph.input), source.inputs[:VECTORS]).astype("<f4")
+    session = open_ort(onnx_file)
+    outputs = [session.run([graph.output], {graph.input: real[i : i + 1]})[0].reshape(-1) for i in range(len(real))]
+    vectors = []
+    for index, (x, y) in enumerate(zip(real, outputs, strict=True)):
+        name = f"selftest_{index}.bin"
+        write_file(folder / name, np.ascontiguousarray(x).tobytes())
+        vectors.append({"file": name, "expected": [float(v) for v in y]})
+    plan = {
+        "name": source.name,
+        "input": graph.input,
+        "output": graph.output,
+        "precision": profile.precision,
+        "tensorrt": profile.tensorrt,
+        "tolerance": TOLERANCE * float(np.ptp(np.stack(outputs))),
+        "vectors": vectors,
+    }
+    write_text(folder / "selftest.json", json.dumps(plan, indent=1, sort_keys=True) + "\n")
+    script = Path(export.jetson_selftest.__file__)
+    write_file(folder / "selftest.py", script.read_bytes())
