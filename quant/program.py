@@ -224,9 +224,16 @@ def _clip_ordinal(quant: Quant, limit: float) -> int:
 
 
 def _requant(
-    graph: Graph, node: Node, units: tuple[float, ...], acc_max: int, split: Callable[[float], Multiplier] | None = None
+    graph: Graph,
+    node: Node,
+    units: tuple[float, ...],
+    reach: tuple[int, ...],
+    split: Callable[[float], Multiplier] | None = None,
 ) -> Requant:
-    """Build the requantisation of accumulators that count `units` (one real number, or one per output channel)."""
+    """Build the requantisation of accumulators that count `units` (one real number, or one per output channel).
+
+    `reach` bounds the accumulators' magnitudes: one number, or one per output channel.
+    """
     out = graph.quant(node.output)
     low, high = clip_ordinals(out, node.clip if not isinstance(node.op, ops.Clip) else (node.op.low, node.op.high))
     if split is None:
@@ -235,17 +242,21 @@ def _requant(
         multipliers = tuple(split(unit / _unit(out)) for unit in units)
     except QuantError as error:
         raise QuantError(f"node '{node.name}' ({node.kind}): {error}") from error
-    _check_accumulator(node, out.format, acc_max, multipliers)
+    _check_accumulator(node, out.format, reach, multipliers)
     return Requant(out.format, multipliers, out.zero, low, high)
 
 
-def _check_accumulator(node: Node, fmt: Format, acc_max: int, multipliers: tuple[Multiplier, ...]) -> None:
-    if fmt.is_minifloat:
-        limit, shifted, why = WIDE_LIMIT, acc_max, "times a 15-bit multiplier must stay below 2^63"
-    else:
-        left = max(0, *(m.exponent for m in multipliers))
-        limit, shifted, why = INT32_LIMIT, acc_max << left, f"shifted left by {left} must fit int32"
-    if shifted >= limit:
+def _check_accumulator(node: Node, fmt: Format, reach: tuple[int, ...], multipliers: tuple[Multiplier, ...]) -> None:
+    channels = max(len(reach), len(multipliers))
+    for channel in range(channels):
+        acc_max, multiplier = reach[channel % len(reach)], multipliers[channel % len(multipliers)]
+        left = 0 if fmt.is_minifloat else max(0, multiplier.exponent)
+        limit = WIDE_LIMIT if fmt.is_minifloat else INT32_LIMIT
+        if acc_max << left < limit:
+            continue
+        why = "times a 15-bit multiplier must stay below 2^63"
+        if not fmt.is_minifloat:
+            why = f"shifted left by {left} must fit int32"
         raise QuantError(
             f"node '{node.name}' ({node.kind}): the accumulator can reach {acc_max} ({acc_max.bit_length() + 1} bits "
             f"with sign), which {why} for output format {fmt.name} (limit {limit}). Use formats with fewer exponent "
@@ -267,13 +278,13 @@ def _conv(graph: Graph, node: Node) -> ConvStep:
     op = node.op if isinstance(node.op, ops.Conv) else ops.Conv()
     if isinstance(node.op, ops.Gemm):
         codes, units = codes[:, :, None, None], units[:, :, None, None]
-    reach = np.abs(units.astype(object)).sum(axis=(1, 2, 3)) * _input_max(x) + np.abs(bias.astype(object))
+    sums = np.abs(units.astype(object)).sum(axis=(1, 2, 3)) * _input_max(x) + np.abs(bias.astype(object))
+    reach = tuple(int(bound) for bound in sums)
     scales = tuple(x.scale[0] * scale * x.format.unit * w.format.unit for scale in w.scale)
-    acc_max = int(reach.max())
-    requant = _requant(graph, node, scales, acc_max)
+    requant = _requant(graph, node, scales, reach)
     wide_bias = bias.astype(np.int64)
     return ConvStep(
-        node.name, node.inputs[0], node.output, op, codes, units, w.format, wide_bias, x.zero, requant, acc_max
+        node.name, node.inputs[0], node.output, op, codes, units, w.format, wide_bias, x.zero, requant, max(reach)
     )
 
 
@@ -284,7 +295,7 @@ def _add(graph: Graph, node: Node) -> AddStep | WideAddStep:
         top = max(_unit(a), _unit(b))
         weights = (_wide_weight(_unit(a), top), _wide_weight(_unit(b), top))
         reach = _input_max(a) * weights[0] + _input_max(b) * weights[1]
-        requant = _requant(graph, node, (top * 2.0**-WIDE_ADD_SHIFT,), reach)
+        requant = _requant(graph, node, (top * 2.0**-WIDE_ADD_SHIFT,), (reach,))
         return WideAddStep(node.name, names, node.output, zeros, weights, requant)
     if a.format.is_minifloat or b.format.is_minifloat:
         raise QuantError(
@@ -294,7 +305,7 @@ def _add(graph: Graph, node: Node) -> AddStep | WideAddStep:
     twice = 2 * max(a.scale[0], b.scale[0])
     scales = (q31_multiplier(a.scale[0] / twice), q31_multiplier(b.scale[0] / twice))
     reach = (_input_max(a) + _input_max(b)) << (left_shift - 1)
-    requant = _requant(graph, node, (twice / (1 << left_shift),), reach)
+    requant = _requant(graph, node, (twice / (1 << left_shift),), (reach,))
     return AddStep(node.name, names, node.output, zeros, left_shift, scales, requant)
 
 
@@ -305,10 +316,11 @@ def _wide_weight(unit: float, top: float) -> int:
 def _mean(graph: Graph, node: Node) -> MeanStep:
     x = graph.quant(node.inputs[0])
     count = int(np.prod(graph.shape(node.inputs[0])[2:]))
+    reach = (_input_max(x) * count,)
     if graph.quant(node.output).format.is_minifloat:
-        requant = _requant(graph, node, (_unit(x) / count,), _input_max(x) * count)
+        requant = _requant(graph, node, (_unit(x) / count,), reach)
     else:
-        requant = _requant(graph, node, (_unit(x),), _input_max(x) * count, lambda real: mean_multiplier(real, count))
+        requant = _requant(graph, node, (_unit(x),), reach, lambda real: mean_multiplier(real, count))
     return MeanStep(node.name, node.inputs[0], node.output, x.zero, requant)
 
 
@@ -321,7 +333,7 @@ def mean_multiplier(real: float, count: int) -> Multiplier:
 
 def _requantize(graph: Graph, node: Node) -> RequantizeStep:
     x = graph.quant(node.inputs[0])
-    requant = _requant(graph, node, (_unit(x),), _input_max(x))
+    requant = _requant(graph, node, (_unit(x),), (_input_max(x),))
     return RequantizeStep(node.name, node.inputs[0], node.output, x.zero, requant)
 
 
@@ -332,5 +344,5 @@ def _average_pool(graph: Graph, node: Node) -> AveragePoolStep:
     multipliers: tuple[Multiplier, ...] = ()
     if quant.format.is_minifloat:
         multipliers = tuple(wide_multiplier(1 / count) for count in range(1, most + 1))
-    _check_accumulator(node, quant.format, _input_max(quant) * most, multipliers or (Multiplier(0, 0),))
+    _check_accumulator(node, quant.format, (_input_max(quant) * most,), multipliers or (Multiplier(0, 0),))
     return AveragePoolStep(node.name, node.inputs[0], node.output, node.op, multipliers)

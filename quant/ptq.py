@@ -22,6 +22,8 @@ from quant.rounding import to_nearest_ordinals
 from quant.scheme import Scheme
 
 Pass = Callable[[Graph], Graph]
+#: Largest magnitude a bias may have in accumulator units: leaves three bits of int32, and of 48 bits, for the sum.
+BIAS_LIMIT, BIAS_LIMIT_WIDE = 1 << 28, 1 << 44
 #: What prepares a float graph, in this order. Each keeps the function (drop_softmax keeps the labels).
 PASSES: tuple[Pass, ...] = (fold_batch_norm, fold_pad, fuse_clip, drop_softmax)
 
@@ -145,22 +147,43 @@ def _align_moves(graph: Graph) -> Graph:
 
 def _quantise_layer(tensors: dict[str, Tensor], weights: dict[str, Array], node: Node, scheme: Scheme) -> None:
     x, weight, bias = node.inputs
-    codes, quant = quantise_weight(weights[weight], scheme.at(node.name).weight, per_channel=scheme.per_channel)
-    tensors[weight], weights[weight] = Tensor(codes.shape, quant), codes
     source = tensors[x].quant
     assert source is not None
+    fmt = scheme.at(node.name).weight
+    floor = _bias_floor(weights[bias], source, fmt)
+    codes, quant = quantise_weight(weights[weight], fmt, floor, per_channel=scheme.per_channel)
+    tensors[weight], weights[weight] = Tensor(codes.shape, quant), codes
     weights[bias] = quantise_bias(weights[bias], source, quant)
 
 
-def quantise_weight(weight: Array, fmt: Format, *, per_channel: bool) -> tuple[Array, Quant]:
+def _bias_floor(bias: Array, x: Quant, fmt: Format) -> Array:
+    """Return the smallest weight scale per output channel whose bias still fits the accumulator with room to spare.
+
+    A channel whose weights are all but zero would otherwise get a scale so small that its bias overflows.
+    """
+    limit = BIAS_LIMIT_WIDE if x.format.is_minifloat or fmt.is_minifloat else BIAS_LIMIT
+    floor: Array = np.abs(bias.astype(np.float64)) / (x.scale[0] * x.format.unit * fmt.unit * limit)
+    return floor
+
+
+def quantise_weight(
+    weight: Array, fmt: Format, floor: Array | float = 0.0, *, per_channel: bool
+) -> tuple[Array, Quant]:
     """Round weights [O, ...] to codes, symmetric, scale = max|w| / max; integers use the narrow range (no -2^(n-1)).
+
+    Args:
+        weight: float weights.
+        fmt: of the codes.
+        floor: no scale is smaller than this (one number, or one per output channel).
+        per_channel: one scale per output channel, else one for all.
 
     Returns:
         Codes of `fmt.dtype`, and their Quant with one scale or one per output channel (axis 0).
     """
     flat = np.abs(weight.reshape(len(weight), -1)).astype(np.float64)
     top = flat.max(axis=1) if per_channel else np.array([flat.max()])
-    scale = np.array([_float32(t / fmt.max) if t > 0 else 1.0 for t in top])
+    least = np.broadcast_to(floor, (len(weight),)) if per_channel else np.array([np.max(floor)])
+    scale = np.array([_float32(max(t / fmt.max, f)) if max(t, f) > 0 else 1.0 for t, f in zip(top, least, strict=True)])
     shape = (-1, *(1 for _ in weight.shape[1:]))
     ordinals = to_nearest_ordinals(fmt, weight.astype(np.float64) / scale.reshape(shape))
     codes = fmt.from_ordinals(np.clip(ordinals, -fmt.max_ordinal, fmt.max_ordinal))

@@ -1,0 +1,59 @@
+"""The command line. Importing this loads no torch, onnx or runtime: each command imports what it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from devices.errors import DeviceError
+from edge.commands import bundle, lists, model, run
+from edge.errors import EdgeError
+from export.errors import ExportError
+from quant.errors import QuantError
+
+COMMANDS = (
+    run.run,
+    run.train,
+    model.quantize,
+    model.export,
+    bundle.verify,
+    bundle.profile,
+    model.evaluate,
+    run.report,
+    run.compare,
+    bundle.doctor,
+    lists.formats,
+    lists.targets,
+    lists.boards,
+    lists.models,
+    lists.recipes,
+)
+
+
+class Edgemill(click.Group):
+    """The group of commands; turns the four library errors into one line and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List commands in the order a person uses them."""
+        return [command.name or "" for command in COMMANDS]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; with --debug an error keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except (QuantError, ExportError, DeviceError, EdgeError) as error:
+            if ctx.params.get("debug"):
+                raise
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Edgemill, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="edgemill")
+def main(debug: bool) -> None:
+    """Float classifier in; verified, measured bundles for Jetson, ARM and FPGA out."""
+
+
+for _command in COMMANDS:
+    main.add_command(_command)

@@ -1,0 +1,84 @@
+"""The lists: formats, targets, boards, models, recipes; and doctor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from edge.commands.common import json_option, print_json, print_table
+
+
+@click.command()
+@json_option
+def formats(as_json: bool) -> None:
+    """List the number formats: integers, minifloats and the OCP variants."""
+    from quant.formats import FORMATS
+
+    if as_json:
+        print_json([{**asdict(f), "min": f.min, "max": f.max, "step": f.unit} for f in FORMATS])
+        return
+    rows = [(f.name, str(f.bits), f"{f.min:g}", f"{f.max:g}", f"{f.unit:g}") for f in FORMATS]
+    print_table("Number formats", ("name", "bits", "smallest", "largest", "step at 0"), rows)
+
+
+@click.command()
+@json_option
+def targets(as_json: bool) -> None:
+    """List the targets a model can be exported for, and the formats they take."""
+    from export.targets import TARGETS
+
+    rows = [
+        (t.name, t.summary, " ".join(t.capability.weights) or "float", " ".join(t.capability.activations) or "float")
+        for t in TARGETS
+    ]
+    if as_json:
+        keys = ("name", "summary", "weights", "activations")
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    print_table("Targets", ("name", "what", "weights", "activations"), rows)
+
+
+@click.command()
+@json_option
+def boards(as_json: bool) -> None:
+    """List the boards a bundle can be profiled on, and whether they work here."""
+    from devices.boards import BOARDS
+    from devices.runtimes import missing
+
+    rows = [
+        (b.name, b.target or "any", b.method, " ".join(b.metrics), b.summary, missing(b) or "works here")
+        for b in BOARDS
+    ]
+    keys = ("name", "target", "method", "metrics", "what", "here")
+    if as_json:
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    print_table("Boards", keys, rows)
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the built-in models."""
+    from edge.models.models import MODELS
+
+    rows = [(m.name, m.summary, m.cut, str(m.width), str(m.blocks)) for m in MODELS]
+    keys = ("name", "what", "cut", "width", "blocks")
+    if as_json:
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    print_table("Models", keys, rows)
+
+
+@click.command()
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the training recipes."""
+    from edge.recipes.recipes import RECIPES
+
+    rows = [(r.name, r.summary) for r in RECIPES]
+    if as_json:
+        print_json([{"name": name, "what": summary} for name, summary in rows])
+        return
+    print_table("Recipes", ("name", "what"), rows)

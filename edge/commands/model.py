@@ -1,0 +1,122 @@
+"""Commands over one model: quantize, eval, export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge.commands.common import (
+    data_options,
+    force_option,
+    json_option,
+    load_data,
+    output_option,
+    print_json,
+    refuse_existing,
+)
+
+model_argument = click.argument("model")
+weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), help="Weights (.npz) of a factory's module."
+)
+
+
+@click.command()
+@model_argument
+@click.option("--scheme", "scheme_name", required=True, help="For example w8a8, w8a8-sym, w4a8-p99.99, we4m3-ae4m3.")
+@data_options("--calib", "Calibration data; its training images are used.")
+@click.option("--count", default=256, show_default=True, help="How many images to calibrate on.")
+@click.option("--seed", default=0, show_default=True, help="Which images.")
+@weights_option
+@output_option
+@force_option
+def quantize(
+    model: str,
+    scheme_name: str,
+    data: str,
+    pixel_scale: float | None,
+    mean: str,
+    std: str,
+    count: int,
+    seed: int,
+    weights: Path | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Quantise MODEL (.onnx, .graph or package.module:factory) to OUT.onnx (QDQ) or OUT.graph (any format)."""
+    from edge.model_file import load_model
+    from edge.quantizing import quantise_model, save_quantised
+    from quant.scheme import parse_scheme
+
+    scheme = parse_scheme(scheme_name)
+    refuse_existing(output, force)
+    dataset = load_data(data, pixel_scale, mean, std)
+    graph = load_model(model, weights, dataset.preprocess.shape)
+    made = quantise_model(graph, scheme, dataset, count, seed)
+    save_quantised(made, output)
+    click.echo(f"{output}: {scheme}, calibrated on {min(count, len(dataset.x_train))} images of {dataset.name}")
+
+
+@click.command("eval")
+@click.argument("model")
+@data_options("--data", "Data; its test images are used.")
+@click.option("--runtime", help="Execute a bundle with this runtime; default: the integer reference.")
+@weights_option
+@json_option
+def evaluate(
+    model: str,
+    data: str,
+    pixel_scale: float | None,
+    mean: str,
+    std: str,
+    runtime: str | None,
+    weights: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of a model (float or quantised) or of a bundle on test images."""
+    from edge.quantizing import evaluate_model
+
+    result = evaluate_model(model, load_data(data, pixel_scale, mean, std), runtime, weights)
+    if as_json:
+        print_json(asdict(result))
+        return
+    click.echo(f"{result.accuracy:.2%} of {result.images} test images right ({result.executed_by})")
+
+
+@click.command()
+@model_argument
+@click.option("--target", "target_names", multiple=True, required=True, help="A target; may be given several times.")
+@data_options("--data", "Data whose test images become test vectors, and whose labels travel with the bundle.")
+@click.option("--vectors", default=16, show_default=True, help="How many test vectors.")
+@click.option("--float", "float_model", help="The float model, for targets that write it (jetson-nano, jetson-tx2).")
+@click.option("--cut", help="Divide the network after this tensor into head and tail.")
+@click.option("--name", help="The bundle's name; default: the model's.")
+@output_option
+@force_option
+def export(
+    model: str,
+    target_names: tuple[str, ...],
+    data: str,
+    pixel_scale: float | None,
+    mean: str,
+    std: str,
+    vectors: int,
+    float_model: str | None,
+    cut: str | None,
+    name: str | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Export a quantised MODEL (.graph or QDQ .onnx) as a bundle; several targets become folders in OUTPUT."""
+    from edge.quantizing import ExportJob, export_model
+    from export.targets import find_target
+
+    chosen = [find_target(target) for target in target_names]
+    dataset = load_data(data, pixel_scale, mean, std)
+    job = ExportJob(model, float_model, dataset, vectors, cut, name)
+    for target in chosen:
+        path = output if len(chosen) == 1 else output / target.name
+        bundle = export_model(job, target, path, overwrite=force)
+        click.echo(f"{path}: {target.name}, digest {bundle.digest[:16]}")

@@ -1,0 +1,86 @@
+"""Commands over a configuration and its run folder: run, train, report, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.commands.common import json_option, print_json
+
+config_argument = click.argument("config", type=click.Path(path_type=Path))
+folder_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Run folder; default runs/NAME. A second call resumes."
+)
+run_argument = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+
+
+@click.command()
+@config_argument
+@folder_option
+@json_option
+def run(config: Path, output: Path | None, as_json: bool) -> None:
+    """Do the main job: train, quantise, export, verify, profile, report."""
+    from devices.report.summary import print_summary
+
+    from devices.run_record import to_json
+    from edge.config import read_config
+    from edge.pipeline import REPORT, run_pipeline
+
+    settings = read_config(config)
+    folder = output or Path("runs") / settings.run.name
+    record = run_pipeline(settings, folder, lambda line: click.echo(line, err=True), show=not as_json)
+    if as_json:
+        click.echo(to_json(record), nl=False)
+        return
+    print_summary(record)
+    click.echo(f"report: {folder / REPORT}")
+
+
+@click.command()
+@config_argument
+@folder_option
+def train(config: Path, output: Path | None) -> None:
+    """Train the model of a configuration only; leaves model.onnx in the run folder."""
+    from edge.config import read_config
+    from edge.pipeline import train_only
+
+    settings = read_config(config)
+    folder = output or Path("runs") / settings.run.name
+    accuracy = train_only(settings, folder, lambda line: click.echo(line, err=True))
+    click.echo(f"{folder / 'model.onnx'}: float accuracy {accuracy:.2%} on the test images")
+
+
+@click.command()
+@run_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default RUN/report.html.")
+def report(run_folder: Path, output: Path | None) -> None:
+    """Draw the report of a run: one HTML file without links to anywhere."""
+    from devices.report.page import write_report
+
+    from devices.run_record import read_run
+
+    path = output or run_folder / "report.html"
+    write_report(read_run(run_folder), path)
+    click.echo(str(path))
+
+
+@click.command()
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path))
+@json_option
+def compare(base: Path, other: Path, as_json: bool) -> None:
+    """Compare two runs: accuracy, size, latency, instructions, cycles."""
+    from dataclasses import asdict
+
+    from devices.run_record import read_run
+    from edge.compare import compare as compare_runs
+    from edge.compare import comparison_table
+
+    found = compare_runs(read_run(base), read_run(other))
+    if as_json:
+        print_json(asdict(found))
+        return
+    from rich.console import Console
+
+    Console().print(comparison_table(found))

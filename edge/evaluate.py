@@ -1,0 +1,103 @@
+"""Accuracy of float graphs, quantised graphs and written bundles on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from devices.run_record import Accuracy
+from edge.dataset import Dataset
+from edge.errors import EdgeError
+from export.bundle_read import Bundle
+from export.runtimes.session import Runtime
+from quant.formats import Array
+from quant.graph import Graph
+from quant.onnx_write import run_float
+from quant.program import lower
+from quant.reference import fast_dot, quantise_input, run
+
+#: Images executed at once: bounds the memory of the reference's windows.
+BATCH = 32
+
+
+def inputs_of(graph: Graph, dataset: Dataset, images: Array) -> Array:
+    """Return images as the float32 input of a graph.
+
+    Raises:
+        EdgeError: their shape is not the graph's.
+    """
+    want = graph.shape(graph.input)[1:]
+    if images.shape[1:] != want:
+        raise EdgeError(f"data '{dataset.name}' has images {list(images.shape[1:])}; the model takes {list(want)}.")
+    return dataset.preprocess.apply(images)
+
+
+def check_classes(graph: Graph, dataset: Dataset) -> None:
+    """Check that the graph has one output per label of the data.
+
+    Raises:
+        EdgeError: it has another number.
+    """
+    outputs = int(np.prod(graph.shape(graph.output)[1:]))
+    if outputs != len(dataset.labels):
+        raise EdgeError(f"the model has {outputs} outputs, data '{dataset.name}' has {len(dataset.labels)} labels.")
+
+
+def float_labels(graph: Graph, x: Array) -> Array:
+    """Return the arg max labels of a float graph for float32 inputs [N, ...]."""
+    labels: Array = run_float(graph, x).reshape(len(x), -1).argmax(axis=1)
+    return labels
+
+
+def reference_codes(graph: Graph, codes: Array) -> Iterator[Array]:
+    """Yield the reference's output codes for input codes [N, ...], batch by batch."""
+    program = lower(graph)
+    for start in range(0, len(codes), BATCH):
+        yield run(program, codes[start : start + BATCH], fast_dot)[graph.output]
+
+
+def quantised_labels(graph: Graph, x: Array) -> Array:
+    """Return the arg max labels of a quantised graph (the integer reference) for float32 inputs [N, ...]."""
+    codes = quantise_input(graph.quant(graph.input), x)
+    outputs = np.concatenate(list(reference_codes(graph, codes)))
+    return code_labels(graph, outputs)
+
+
+def code_labels(graph: Graph, codes: Array) -> Array:
+    """Return the arg max labels of output codes."""
+    ordinals = graph.quant(graph.output).format.to_ordinals(codes)
+    labels: Array = ordinals.reshape(len(codes), -1).argmax(axis=1)
+    return labels
+
+
+def bundle_labels(bundle: Bundle, runtime: Runtime | None, x: Array) -> Array:
+    """Return the labels of a bundle: executed by a runtime, or by the reference when `runtime` is None.
+
+    The parts run in order; each hands its codes to the next.
+    """
+    codes = quantise_input(bundle.parts[0].graph.quant(bundle.parts[0].graph.input), x)
+    for part in bundle.parts:
+        if runtime is None:
+            codes = np.concatenate(list(reference_codes(part.graph, codes)))
+            continue
+        session = runtime.open(part.folder, part.name, part.graph)
+        try:
+            codes = session.run(codes)
+        finally:
+            session.close()
+    return code_labels(bundle.parts[-1].graph, codes)
+
+
+def compare_labels(truth: Array, float_guess: Array, quantised_guess: Array) -> Accuracy:
+    """Compare float and quantised labels [N] of the same images with the truth."""
+    float_right, right = float_guess == truth, quantised_guess == truth
+    return Accuracy(
+        images=len(truth),
+        float_accuracy=float(float_right.mean()),
+        quantised_accuracy=float(right.mean()),
+        agreement=float((float_guess == quantised_guess).mean()),
+        lost=int((float_right & ~right).sum()),
+        gained=int((~float_right & right).sum()),
+        moved=int((~float_right & ~right & (float_guess != quantised_guess)).sum()),
+    )

@@ -1,0 +1,66 @@
+"""From a quantised graph and images to the parts of a bundle: test vectors, an optional cut, the scheme it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edge.split import cut
+from export.target import Source, Target
+from quant.formats import Array
+from quant.graph import Graph
+from quant.program import lower
+from quant.reference import fast_dot, quantise_input, run
+from quant.scheme import Scheme
+
+WHOLE = "model"
+HALVES = ("head", "tail")
+
+
+def scheme_for(target: Target, scheme: Scheme) -> Scheme:
+    """Return the scheme a target needs: symmetric activations where it cannot express zero points."""
+    symmetric = target.capability.symmetric and not scheme.formats.activation.is_minifloat
+    return replace(scheme, symmetric=True) if symmetric else scheme
+
+
+def choose_vectors(labels: Array, count: int) -> Array:
+    """Return indices of `count` images whose labels take turns, so that test vectors cover as many labels as they can.
+
+    Args:
+        labels: label of each image the network gives, [N].
+        count: how many images; fewer when there are fewer.
+    """
+    order = np.argsort(labels, kind="stable")
+    place = np.concatenate([np.arange(size) for size in np.unique(labels, return_counts=True)[1]])
+    return np.sort(order[np.argsort(place, kind="stable")][:count])
+
+
+def whole(graph: Graph, x: Array, float_graph: Graph | None = None) -> tuple[Source, ...]:
+    """Return the one part of an undivided network.
+
+    Args:
+        graph: quantised.
+        x: pre-processed images for the test vectors, float32 [N, ...].
+        float_graph: the prepared float graph, for targets that write it.
+    """
+    codes = quantise_input(graph.quant(graph.input), x)
+    return (_source(WHOLE, graph, codes, float_graph),)
+
+
+def halves(graph: Graph, x: Array, tensor: str, float_graph: Graph | None = None) -> tuple[Source, ...]:
+    """Return head and tail of a network cut after `tensor`; the tail's inputs are the head's outputs.
+
+    Raises:
+        EdgeError: the graph cannot be cut there.
+    """
+    codes = quantise_input(graph.quant(graph.input), x)
+    parts = cut(graph, tensor)
+    floats = cut(float_graph, tensor) if float_graph is not None else (None, None)
+    head = _source(HALVES[0], parts[0], codes, floats[0])
+    return head, _source(HALVES[1], parts[1], head.outputs, floats[1])
+
+
+def _source(name: str, graph: Graph, codes: Array, float_graph: Graph | None) -> Source:
+    outputs = run(lower(graph), codes, fast_dot)[graph.output]
+    return Source(name, graph, codes, outputs, float_graph)

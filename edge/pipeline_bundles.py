@@ -1,0 +1,135 @@
+"""The stages of a run behind quantisation: write a bundle, prove it, measure it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from devices import measurement, runner
+from devices.boards import find_board
+from devices.errors import DeviceError
+from devices.measurement import Measurement
+from devices.plan import plans
+from devices.run_record import BundleRecord, parity_from_record
+from devices.runtimes import missing, runtimes_for
+from edge import evaluate
+from edge.config import ProfileConfig
+from edge.dataset import Dataset
+from edge.exporting import choose_vectors, halves, whole
+from edge.stages import Stages, file_digest
+from export.bundle import BundleSpec, add_certificate, write_bundle
+from export.bundle_read import Bundle, read_bundle
+from export.errors import ExportError
+from export.parity import certificate, check_bundle
+from export.target import Source, Target, check_capability
+from quant import graph_file
+from quant.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class BundleJob:
+    """One bundle to make: a quantised graph for a target, whole or cut after the tensor `cut`."""
+
+    name: str
+    target: Target
+    scheme: str
+    graph_path: Path
+    float_graph: Graph
+    dataset: Dataset
+    vectors: int
+    cut: str | None
+
+    @property
+    def title(self) -> str:
+        """The bundle's folder name."""
+        plain = "".join(c if c.isalnum() or c in "-." else "_" for c in self.scheme)
+        return f"{self.target.name}-{plain}{'-split' if self.cut else ''}"
+
+
+def bundle_stage(stages: Stages, job: BundleJob) -> BundleRecord:
+    """Write a bundle and prove it on every runtime this machine has, or note why the target refuses the scheme."""
+    path = stages.folder / "bundles" / job.title
+
+    def compute() -> dict[str, Any]:
+        graph = graph_file.load(job.graph_path)
+        try:
+            check_capability(job.target, graph)
+        except ExportError as error:
+            return {"refused": str(error)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _prove(write_bundle(path, _spec(job, graph), job.target, overwrite=True))
+
+    runtimes = {r.name: r.missing() or "here" for r in runtimes_for(job.target.name)}
+    inputs = {"graph": file_digest(job.graph_path), "vectors": job.vectors, "cut": job.cut, "runtimes": runtimes}
+    result = stages.run(f"bundle-{job.title}", inputs, compute, lambda: (path / "manifest.json", path / "parity.json"))
+    return _record(stages.folder, path, job, result)
+
+
+def _spec(job: BundleJob, graph: Graph) -> BundleSpec:
+    return BundleSpec(
+        name=job.name,
+        scheme=job.scheme,
+        preprocess=job.dataset.preprocess,
+        labels=job.dataset.labels,
+        parts=parts_of(graph, job.float_graph, job.dataset, job.vectors, job.cut),
+    )
+
+
+def parts_of(
+    graph: Graph, float_graph: Graph | None, dataset: Dataset, vectors: int, cut: str | None
+) -> tuple[Source, ...]:
+    """Return the parts of a bundle with test vectors from the test images, labels taking turns."""
+    x = evaluate.inputs_of(graph, dataset, dataset.x_test[: 16 * vectors])
+    picked = x[choose_vectors(evaluate.quantised_labels(graph, x), vectors)]
+    return whole(graph, picked, float_graph) if cut is None else halves(graph, picked, cut, float_graph)
+
+
+def _prove(bundle: Bundle) -> dict[str, Any]:
+    record = certificate(check_bundle(bundle, runtimes_for(bundle.manifest.target)))
+    bundle = add_certificate(bundle.path, record)
+    return {"digest": bundle.digest, "parity": record["results"]}
+
+
+def _record(folder: Path, path: Path, job: BundleJob, result: dict[str, Any]) -> BundleRecord:
+    if "refused" in result:
+        return BundleRecord(job.target.name, job.scheme, (), None, None, None, result["refused"], ())
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return BundleRecord(
+        target=job.target.name,
+        scheme=job.scheme,
+        parts=tuple(part.name for part in read_bundle(path).parts),
+        path=str(path.relative_to(folder)),
+        digest=result["digest"],
+        size_bytes=size,
+        refused=None,
+        parity=tuple(parity_from_record(item, str(path)) for item in result["parity"]),
+    )
+
+
+def measure_stage(stages: Stages, record: BundleRecord, config: ProfileConfig) -> list[Measurement]:
+    """Profile a bundle on every board of the configuration that runs its target and works here."""
+    assert record.path is not None
+    found: list[Measurement] = []
+    for name in config.boards:
+        board = find_board(name)
+        if not board.takes(record.target):
+            continue
+        reason = missing(board)
+        if reason is not None:
+            stages.say(f"profile on {name}: not run, {reason}")
+            continue
+        bundle = read_bundle(stages.folder / record.path)
+
+        def compute(bundle: Bundle = bundle, name: str = name) -> dict[str, Any]:
+            made = plans(bundle, find_board(name), windows=config.windows, window_s=config.window_s)
+            return {"measurements": [measurement.to_record(runner.profile(plan)) for plan in made]}
+
+        inputs = {"bundle": bundle.digest, "board": name, "profile": asdict(config)}
+        stage = f"profile-{name}-{Path(record.path).name}"
+        try:
+            result = stages.run(stage, inputs, compute)
+        except DeviceError as error:
+            raise DeviceError(f"profile of {record.path} on {name}: {error}") from error
+        found += [measurement.from_record(item, stage) for item in result["measurements"]]
+    return found

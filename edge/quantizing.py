@@ -1,0 +1,132 @@
+"""What the commands quantize, eval and export do with one model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from devices.runtimes import find_runtime
+from edge import evaluate
+from edge.dataset import Dataset
+from edge.errors import EdgeError
+from edge.model_file import load_model
+from edge.pipeline_bundles import parts_of
+from export.atomic import write_file
+from export.bundle import BundleSpec, write_bundle
+from export.bundle_read import MANIFEST, Bundle, read_bundle
+from export.host import TARGET as HOST
+from export.onnx_qdq import qdq_model
+from export.target import Target, check_capability
+from quant import graph_file
+from quant.graph import Graph
+from quant.ptq import prepare, quantise
+from quant.scheme import Formats, Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Top-1 accuracy on `images` test images, and what executed the network."""
+
+    images: int
+    accuracy: float
+    executed_by: str
+
+
+@dataclass(frozen=True, eq=False)
+class ExportJob:
+    """What to export: a quantised model, its float form for targets that need it, data for vectors and labels."""
+
+    model: str
+    float_model: str | None
+    dataset: Dataset
+    vectors: int
+    cut: str | None
+    name: str | None
+
+
+def quantise_model(graph: Graph, scheme: Scheme, dataset: Dataset, count: int, seed: int) -> Graph:
+    """Quantise a float graph on `count` training images drawn by `seed`."""
+    from edge.pipeline import calibration_inputs
+
+    evaluate.check_classes(graph, dataset)
+    return quantise(graph, scheme, calibration_inputs(graph, dataset, count, seed))
+
+
+def save_quantised(graph: Graph, path: Path) -> None:
+    """Write a quantised graph as `.graph` (any format) or QDQ `.onnx` (what ONNX can express), atomically.
+
+    Raises:
+        EdgeError: another ending.
+        ExportError: ONNX cannot express the graph's formats, or the file cannot be written.
+    """
+    if path.suffix == ".graph":
+        write_file(path, graph_file.to_bytes(graph))
+    elif path.suffix == ".onnx":
+        check_capability(HOST, graph)
+        write_file(path, qdq_model(graph).SerializeToString())
+    else:
+        raise EdgeError(f"{path}: write .onnx (QDQ, integers of at most 8 bits) or .graph (any format).")
+
+
+def evaluate_model(model: str, dataset: Dataset, runtime: str | None, weights: Path | None) -> Evaluation:
+    """Measure accuracy on the test images: of a bundle (a folder), a quantised graph, or a float model."""
+    if (Path(model) / MANIFEST).is_file():
+        return _evaluate_bundle(read_bundle(Path(model)), dataset, runtime)
+    if runtime is not None:
+        raise EdgeError("--runtime executes bundles; this is a model, which the reference or ONNX Runtime executes.")
+    graph = load_model(model, weights, dataset.preprocess.shape)
+    evaluate.check_classes(graph, dataset)
+    x = evaluate.inputs_of(graph, dataset, dataset.x_test)
+    if graph.is_quantised:
+        return _result(dataset, evaluate.quantised_labels(graph, x), "integer reference")
+    return _result(dataset, evaluate.float_labels(graph, x), "float, ONNX Runtime")
+
+
+def _evaluate_bundle(bundle: Bundle, dataset: Dataset, runtime: str | None) -> Evaluation:
+    chosen = find_runtime(runtime) if runtime else None
+    if chosen is not None and (chosen.target != bundle.manifest.target or chosen.missing() is not None):
+        why = chosen.missing() or f"it runs bundles of target {chosen.target}, not {bundle.manifest.target}"
+        raise EdgeError(f"runtime '{chosen.name}' cannot execute this bundle: {why}.")
+    x = bundle.manifest.preprocess.apply(dataset.x_test)
+    labels = evaluate.bundle_labels(bundle, chosen, x)
+    return _result(dataset, labels, chosen.name if chosen else "integer reference")
+
+
+def _result(dataset: Dataset, labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]], by: str) -> Evaluation:
+    return Evaluation(len(labels), float((labels == dataset.y_test).mean()), by)
+
+
+def export_model(job: ExportJob, target: Target, path: Path, *, overwrite: bool) -> Bundle:
+    """Write a bundle of a quantised model.
+
+    Raises:
+        EdgeError: the model is a float model.
+        ExportError: the target cannot express it, or the place cannot be written.
+    """
+    graph = load_model(job.model)
+    if not graph.is_quantised:
+        raise EdgeError(
+            f"'{job.model}' is a float model; quantise it first: edgemill quantize {job.model} --scheme w8a8 ..."
+        )
+    evaluate.check_classes(graph, job.dataset)
+    float_graph = prepare(load_model(job.float_model)) if job.float_model else None
+    spec = BundleSpec(
+        name=job.name or graph.name,
+        scheme=scheme_of(graph),
+        preprocess=job.dataset.preprocess,
+        labels=job.dataset.labels,
+        parts=parts_of(graph, float_graph, job.dataset, job.vectors, job.cut),
+    )
+    return write_bundle(path, spec, target, overwrite=overwrite)
+
+
+def scheme_of(graph: Graph) -> str:
+    """Name the scheme a quantised graph looks like: formats of its first weight and its input, and symmetry."""
+    weights = [graph.quant(name) for name in graph.weights if graph.tensors[name].quant is not None]
+    activations = [graph.quant(name) for name in graph.activations()]
+    first = weights[0].format if weights else activations[0].format
+    symmetric = not activations[0].format.is_minifloat and all(quant.zero == 0 for quant in activations)
+    per_channel = any(len(quant.scale) > 1 for quant in weights)
+    return str(Scheme(Formats(first, activations[0].format), per_channel=per_channel, symmetric=symmetric))
