@@ -108,8 +108,8 @@ class CHostSession:
 
 
 def _definitions(name: str) -> tuple[str, ...]:
-    sizes = (f"-DMODEL_{what}_SIZE={name.upper()}_{what}_SIZE" for what in ("INPUT", "OUTPUT"))
-    return (f'-DMODEL_HEADER="{name}.h"', f"-DMODEL(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes)
+    sizes = (f"-DPIPE_{what}_SIZE={name.upper()}_{what}_SIZE" for what in ("INPUT", "OUTPUT"))
+    return (f'-DPIPE_HEADER="{name}.h"', f"-DMODEL(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes)
 
 
 def _compiler() -> str:

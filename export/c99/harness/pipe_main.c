@@ -1,17 +1,17 @@
 /* Runs a generated model behind pipes: input codes on stdin, output codes on stdout, in C memory order.
    With -DEDGEMILL_TAP stdout gets every step's tensor instead. With an argument, a number of loops, the first input
    is run that often and one line with the nanoseconds per inference is printed.
-   Compile with -DMODEL_HEADER="name.h" -DMODEL(x)=name_##x -DMODEL_INPUT_SIZE=NAME_INPUT_SIZE and the same for output. */
+   Compile with -DPIPE_HEADER="name.h" -DMODEL(x)=name_##x -DPIPE_INPUT_SIZE=NAME_INPUT_SIZE and the same for output. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include MODEL_HEADER
+#include PIPE_HEADER
 
-static MODEL(input_t) input[MODEL_INPUT_SIZE];
-static MODEL(output_t) output[MODEL_OUTPUT_SIZE];
+static PIPE(input_t) input[PIPE_INPUT_SIZE];
+static PIPE(output_t) output[PIPE_OUTPUT_SIZE];
 
 #ifdef EDGEMILL_TAP
 void edgemill_tap(int tensor, const void *codes, int bytes);
@@ -36,7 +36,7 @@ static int loop(long loops)
     const double start = seconds();
     long i;
     for (i = 0; i < loops; i++) {
-        MODEL(invoke)(input, output);
+        PIPE(invoke)(input, output);
     }
     printf("%.1f\n", (seconds() - start) * 1e9 / (double)loops);
     return 0;
@@ -49,7 +49,7 @@ int main(int argc, char **argv)
             return loop(strtol(argv[1], NULL, 10));
         }
         memset(output, 0x5a, sizeof output);
-        MODEL(invoke)(input, output);
+        PIPE(invoke)(input, output);
 #ifndef EDGEMILL_TAP
         if (fwrite(output, sizeof output, 1, stdout) != 1) {
             return 3;
