@@ -2,61 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from devices.errors import DeviceError
+from export import strict_json
+from export.errors import ExportError
 
 T = TypeVar("T")
 
 
-def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
-    """Parse one JSON object.
-
-    Raises:
-        DeviceError: it is not JSON, not an object, repeats a key, or holds NaN or infinity.
-    """
+@contextmanager
+def _as_device_error() -> Iterator[None]:
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise DeviceError(f"{where} is not readable JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise DeviceError(f"{where} must be a JSON object, not {type(value).__name__}.")
-    return value
+        yield
+    except ExportError as error:
+        raise DeviceError(str(error)) from error
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = [key for key, _ in pairs]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the key '{twice}' stands there twice")
-    return dict(pairs)
-
-
-def _no_constant(word: str) -> object:
-    raise ValueError(f"{word} is not a number of JSON")
+def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Parse one JSON object; DeviceError when it is none, repeats a key, or holds NaN."""
+    with _as_device_error():
+        return strict_json.parse_object(text, where)
 
 
 def fields(value: object, keys: tuple[str, ...], where: str) -> dict[str, Any]:
     """Return `value` when it is an object with exactly `keys`, else raise DeviceError that names the key."""
-    if not isinstance(value, dict):
-        raise DeviceError(f"{where} must be an object with {', '.join(keys)}.")
-    missing = [key for key in keys if key not in value]
-    if missing:
-        raise DeviceError(f"{where} lacks the key '{missing[0]}'.")
-    unknown = [key for key in value if key not in keys]
-    if unknown:
-        raise DeviceError(f"{where} has the unknown key '{unknown[0]}'; known are {', '.join(keys)}.")
-    return value
+    with _as_device_error():
+        return strict_json.fields(value, keys, where)
 
 
 def typed(value: object, kind: type[T], where: str) -> T:
     """Return `value` when it is exactly a `kind` (a bool is no int), else raise DeviceError."""
-    if type(value) is not kind:
-        raise DeviceError(f"{where} must be of type {kind.__name__}, not {type(value).__name__}.")
-    return value
+    with _as_device_error():
+        return strict_json.typed(value, kind, where)
 
 
 def optional(value: object, kind: type[T], where: str) -> T | None:

@@ -16,7 +16,7 @@ MAX_BYTES = 64 << 20
 
 
 def canonical(record: object) -> bytes:
-    """Serialise a record in the one spelling that `parse` accepts: sorted keys, two spaces, one newline at the end.
+    """Serialise a record in the one spelling that `read` accepts: sorted keys, two spaces, one newline at the end.
 
     Raises:
         ExportError: the record holds NaN, infinity or something JSON has no word for.
@@ -46,9 +46,7 @@ def read(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror or error}.") from error
-    record = _parse(data, path)
-    if not isinstance(record, dict):
-        raise ExportError(f"{path} must hold a JSON object, not {type(record).__name__}.")
+    record = parse_object(data, str(path))
     if not _is_canonical(record, data):
         raise ExportError(f"{path} is not spelt as edgemill writes it, so it was changed; export the bundle again.")
     return record
@@ -61,11 +59,19 @@ def _is_canonical(record: object, data: bytes) -> bool:
         return False
 
 
-def _parse(data: bytes, path: Path) -> object:
+def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Parse one JSON object.
+
+    Raises:
+        ExportError: it is not JSON, not an object, repeats a key, or holds NaN.
+    """
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        record = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ExportError(f"{path} is not readable JSON: {error}.") from error
+        raise ExportError(f"{where} is not readable JSON: {error}.") from error
+    if not isinstance(record, dict):
+        raise ExportError(f"{where} must hold a JSON object, not {type(record).__name__}.")
+    return record
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
