@@ -214,11 +214,11 @@ def _check_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Parit
     missing = runtime.missing()
     if missing is not None:
         return Parity(name, runtime.name, "not run", missing)
-    codes, last = bundle.parts[0].inputs[:vectors], bundle.parts[-1]
-    for part in bundle.parts:
-        session = runtime.open(part.folder, part.name, part.graph)
-        codes = session.run(codes)
-        session.close()
+    try:
+        codes = _run_chain(bundle, runtime, vectors)
+    except ExportError as error:
+        return Parity(name, runtime.name, "wrong", str(error))
+    last = bundle.parts[-1]
     expected = last.outputs[:vectors]
     found = difference(last.graph, last.graph.nodes[-1].name, expected, codes)
     status, reason = _judge(last.graph, runtime, expected, found, ())
@@ -237,6 +237,17 @@ def _check_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Parit
         top1_agreement=agreement,
         first=found,
     )
+
+
+def _run_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Array:
+    codes = bundle.parts[0].inputs[:vectors]
+    for part in bundle.parts:
+        session = runtime.open(part.folder, part.name, part.graph)
+        try:
+            codes = session.run(codes)
+        finally:
+            session.close()
+    return codes
 
 
 def certificate(results: Sequence[Parity]) -> Mapping[str, object]:

@@ -109,7 +109,7 @@ class CHostSession:
 
 def _definitions(name: str) -> tuple[str, ...]:
     sizes = (f"-DPIPE_{what}_SIZE={name.upper()}_{what}_SIZE" for what in ("INPUT", "OUTPUT"))
-    return (f'-DPIPE_HEADER="{name}.h"', f"-DMODEL(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes)
+    return (f'-DPIPE_HEADER="{name}.h"', f"-DPIPE(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes)
 
 
 def _compiler() -> str:

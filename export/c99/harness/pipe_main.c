@@ -1,7 +1,7 @@
 /* Runs a generated model behind pipes: input codes on stdin, output codes on stdout, in C memory order.
    With -DEDGEMILL_TAP stdout gets every step's tensor instead. With an argument, a number of loops, the first input
    is run that often and one line with the nanoseconds per inference is printed.
-   Compile with -DPIPE_HEADER="name.h" -DMODEL(x)=name_##x -DPIPE_INPUT_SIZE=NAME_INPUT_SIZE and the same for output. */
+   Compile with -DPIPE_HEADER="name.h" -DPIPE(x)=name_##x -DPIPE_INPUT_SIZE=NAME_INPUT_SIZE and the same for output. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
