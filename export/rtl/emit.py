@@ -83,14 +83,14 @@ def _values(layout: Layout) -> dict[str, str]:
     program, items = layout.program, fields(layout)
     in_format, out_format = program.quant(program.input).format, program.quant(program.output).format
     return {
-        "TITLE": f"Network '{program.name}' as one AXI-Stream core: {len(program.steps)} steps, "
+        "TITLE": f"Network '{_printable(program.name)}' as one AXI-Stream core: {len(program.steps)} steps, "
         f"{len(layout.weight_words)} weights, {layout.arena.words} words of activations.",
-        "INPUT": program.input,
+        "INPUT": _printable(program.input),
         "IN_SHAPE": str(list(program.tensors[program.input].shape[1:])),
         "IN_FORMAT": in_format.name,
         "IN_LAST": str(tensor_words(layout, program.input) - 1),
         "IN_TOP": str(stream_bits(in_format) - 1),
-        "OUTPUT": program.output,
+        "OUTPUT": _printable(program.output),
         "OUT_SHAPE": str(list(program.tensors[program.output].shape[1:])),
         "OUT_FORMAT": out_format.name,
         "OUT_LAST": str(tensor_words(layout, program.output) - 1),
@@ -101,6 +101,11 @@ def _values(layout: Layout) -> dict[str, str]:
         "CASES": cases(layout, items),
         "TAPS": _TAPS,
     }
+
+
+def _printable(name: str) -> str:
+    """Return a name from a model file so that it cannot leave its comment."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "@`\\" else "_" for c in name)
 
 
 def _parameters(layout: Layout) -> str:

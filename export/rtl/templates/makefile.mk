@@ -10,13 +10,15 @@ SYNTH = synth_ecp5 -abc9 -nowidelut
 VERILATOR = verilator
 YOSYS = yosys
 BUILD = build
+# Only the code of the model needs the compiler's attention.
+OPTIMISE = -MAKEFLAGS "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 MEMORIES = @FILES@
 
 run: $(BUILD)/$(NAME)_tb
 	./$(BUILD)/$(NAME)_tb
 
 $(BUILD)/$(NAME)_tb: $(NAME).v $(NAME)_tb.cpp $(NAME)_vectors.h
-	$(VERILATOR) --cc --exe --build -O3 -CFLAGS "-O2 -I.." --x-assign unique --x-initial unique \
+	$(VERILATOR) --cc --exe --build -O3 -CFLAGS -I.. $(OPTIMISE) --x-assign unique --x-initial unique \
 	  --Mdir $(BUILD) --top-module $(NAME) -o $(NAME)_tb $(NAME).v $(NAME)_tb.cpp
 
 lint:
