@@ -82,3 +82,14 @@ def test_minifloat_rule(tmp_path, name):
     made = prove(sweep_graph(find_format("int8"), fmt, real, acc * signs), tmp_path)
     assert len(np.unique(made)) > fmt.max_ordinal
     assert not made[0, :20].any()
+
+
+def test_minifloat_rule_where_nearly_every_bit_is_dropped(tmp_path):
+    """Results around half of the smallest value from accumulators near their limit: 62, 63 and 64 bits go."""
+    fmt, rng = find_format("e4m3"), np.random.default_rng(4)
+    real = fmt.unit * 2.0 ** rng.uniform(-50, -47, OUTPUTS)
+    acc = rng.integers(1 << 46, (1 << 48) - 1, OUTPUTS) * rng.choice([-1, 1], OUTPUTS)
+    graph = sweep_graph(find_format("int8"), fmt, real, acc)
+    exponents = {m.exponent for step in lower(graph).steps for m in step.requant.multipliers}
+    made = prove(graph, tmp_path)
+    assert {-64, -63, -62} <= exponents and {0, 1, 0x81} <= set(made.ravel().tolist())
