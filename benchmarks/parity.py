@@ -16,10 +16,10 @@ from pathlib import Path
 
 from benchmarks.results import environment, write_results
 from devices.runtimes import runtimes_for
+from edge.calibration import calibration_inputs
 from edge.data import load, with_preprocess
 from edge.evaluate import inputs_of, quantised_labels
 from edge.exporting import choose_vectors, scheme_for, whole
-from edge.pipeline import calibration_inputs
 from export.bundle import BundleSpec, write_bundle
 from export.errors import ExportError
 from export.parity import Parity, check_bundle

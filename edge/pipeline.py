@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from devices.report.page import write_report
-
 from devices import run_record
 from devices.measurement import Measurement
+from devices.report.page import write_report
 from devices.run_record import Accuracy, BundleRecord, RunRecord, SchemeRecord
 from edge import evaluate
+from edge.calibration import calibration_inputs
 from edge.config import Config
 from edge.data import load, with_preprocess
 from edge.dataset import Dataset
@@ -29,7 +29,6 @@ from export.atomic import write_text
 from export.manifest import VERSION
 from export.targets import find_target
 from quant import graph_file
-from quant.formats import Array
 from quant.graph import Graph, macs
 from quant.onnx_import import load_onnx
 from quant.ptq import prepare, quantise
@@ -185,14 +184,6 @@ def _bundle_jobs(job: Job, graph: Graph, schemes: list[Scheme], cut: str | None)
                     )
                 )
     return jobs
-
-
-def calibration_inputs(graph: Graph, dataset: Dataset, count: int, seed: int) -> Array:
-    """Return `count` training images, drawn without replacement by `seed`, as float32 inputs."""
-    import numpy as np
-
-    picked = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
-    return evaluate.inputs_of(graph, dataset, dataset.x_train[picked])
 
 
 def measure_accuracy(graph: Graph, quantised: Graph, dataset: Dataset) -> Accuracy:

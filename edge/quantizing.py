@@ -9,6 +9,7 @@ import numpy as np
 
 from devices.runtimes import find_runtime
 from edge import evaluate
+from edge.calibration import calibration_inputs
 from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.model_file import load_model
@@ -48,8 +49,6 @@ class ExportJob:
 
 def quantise_model(graph: Graph, scheme: Scheme, dataset: Dataset, count: int, seed: int) -> Graph:
     """Quantise a float graph on `count` training images drawn by `seed`."""
-    from edge.pipeline import calibration_inputs
-
     evaluate.check_classes(graph, dataset)
     return quantise(graph, scheme, calibration_inputs(graph, dataset, count, seed))
 
