@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +111,15 @@ def test_literals_and_widths():
 def test_codes_survive_the_stream(fmt):
     codes = np.array(list(fmt.codes())[:: 1 if fmt.bits < 10 else 97]).astype(fmt.dtype)
     assert np.array_equal(codes_of_beats(fmt, beats(fmt, codes)), codes)
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed; apt-get install iverilog")
+@pytest.mark.parametrize("name", NETS)
+def test_icarus_takes_it_as_verilog_2005(name, tmp_path):
+    write_core(NETS[name], tmp_path, "core")
+    command = ["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-t", "null", "-s", "core", "core.v"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
 def _source(graph: Graph, name: str = "part", count: int = 1) -> Source:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 
-from export.rtl.bounds import unsigned_bits
 from export.rtl.cycles import cycles
 from export.rtl.decode import decode_modules, stream_bits
 from export.rtl.fields import cases, declarations, fields
 from export.rtl.layout import Layout, tensor_words
+from export.rtl.parameters import has_scale, has_wide, parameters
 
 _TEMPLATES = ("core.v", "nest.v", "mac.v", "scale.v", "wide.v", "requantise.v", "memories.v")
 
@@ -69,16 +69,6 @@ def _used_templates(layout: Layout) -> tuple[str, ...]:
     return tuple(name for name in _TEMPLATES if not unused.get(name, False))
 
 
-def has_scale(layout: Layout) -> bool:
-    """Whether any operation ends in the integer rule or a division."""
-    return any(op.output.rule in ("q31", "divide") for op in layout.operations)
-
-
-def has_wide(layout: Layout) -> bool:
-    """Whether any operation ends in the minifloat rule."""
-    return any(op.output.rule == "wide" for op in layout.operations)
-
-
 def _values(layout: Layout) -> dict[str, str]:
     program, items = layout.program, fields(layout)
     in_format, out_format = program.quant(program.input).format, program.quant(program.output).format
@@ -96,7 +86,7 @@ def _values(layout: Layout) -> dict[str, str]:
         "OUT_LAST": str(tensor_words(layout, program.output) - 1),
         "OUT_TOP": str(stream_bits(out_format) - 1),
         "CYCLES": str(cycles(layout)),
-        "PARAMETERS": _parameters(layout),
+        "PARAMETERS": parameters(layout),
         "DECLARATIONS": declarations(items),
         "CASES": cases(layout, items),
         "TAPS": _TAPS,
@@ -106,47 +96,3 @@ def _values(layout: Layout) -> dict[str, str]:
 def _printable(name: str) -> str:
     """Return a name from a model file so that it cannot leave its comment."""
     return "".join(c if c.isascii() and c.isprintable() and c not in "@`\\" else "_" for c in name)
-
-
-def _parameters(layout: Layout) -> str:
-    w, program, arena = layout.widths, layout.program, layout.arena
-    operation = unsigned_bits(len(layout.operations) - 1)
-    per_group = unsigned_bits(max(op.loops.outputs // op.loops.counts[0] for op in layout.operations) - 1)
-    values = {
-        "CODE": w.code,
-        "WEIGHT_CODE": w.weight_code,
-        "ADDRESS": w.address,
-        "WEIGHT_ADDRESS": w.weight_address,
-        "TABLE_ADDRESS": w.table_address,
-        "POSITION": w.position,
-        "SIGNIFICAND": w.significand,
-        "SHIFT": w.shift,
-        "WEIGHT_SIGNIFICAND": w.weight_significand,
-        "WEIGHT_SHIFT": w.weight_shift,
-        "ACC": w.accumulator,
-        "MANTISSA": w.mantissa,
-        "EXPONENT": w.exponent,
-        "ORDINAL": w.ordinal,
-        "COUNT": w.count,
-        "OPERATION": operation,
-        "PER_GROUP": per_group,
-        "FORMAT": unsigned_bits(len(layout.formats) - 1),
-        "WEIGHT_FORMAT": unsigned_bits(len(layout.weight_formats) - 1),
-        "WORDS": arena.words,
-        "WEIGHT_WORDS": len(layout.weight_words),
-        "TABLE_WORDS": len(layout.table),
-        "HAS_ADD": int(any(op.addends for op in layout.operations)),
-        "HAS_SCALE": int(has_scale(layout)),
-        "HAS_WIDE": int(has_wide(layout)),
-    }
-    values |= {f"LOOP_{level}": bits for level, bits in zip("GOYXCHW", w.loops, strict=True)}
-    sized = {
-        "OPERATION_LAST": (len(layout.operations) - 1, operation),
-        "INPUT_BASE": (arena.offsets[program.input], w.address),
-        "INPUT_LAST": (tensor_words(layout, program.input) - 1, w.address),
-        "OUTPUT_BASE": (arena.offsets[program.output], w.address),
-        "OUTPUT_LAST": (tensor_words(layout, program.output) - 1, w.address),
-    }
-    lines = [f"  localparam {key} = {value};" for key, value in values.items()]
-    lines += [f"  localparam [{bits - 1}:0] {key} = {bits}'d{value};" for key, (value, bits) in sized.items()]
-    return "\n".join(lines)

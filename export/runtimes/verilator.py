@@ -30,17 +30,24 @@ _MINIMUM_RUN_S = 120
 
 
 def missing() -> str | None:
-    """Return None when Verilator answers and a C++ compiler is there, else what is missing and how to get it."""
+    """Return None when Verilator reads a module and a C++ compiler answers, else what is missing and how to get it."""
     for tool in ("verilator", "make", "g++"):
-        path = shutil.which(tool)
-        if path is None:
+        if shutil.which(tool) is None:
             return f"{tool} is not installed; on Debian: apt-get install verilator make g++"
-        try:
-            answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{tool} does not run: {error}"
-        if answer.returncode != 0:
-            return f"{tool} --version fails: {answer.stderr.strip()[:200]}"
+    with tempfile.TemporaryDirectory(prefix="edgemill-verilator-") as folder:
+        (Path(folder) / "probe.v").write_text("module probe(input wire a, output wire b); assign b = a; endmodule\n")
+        commands = (["verilator", "--lint-only", "probe.v"], ["make", "--version"], ["g++", "--version"])
+        return next((reason for command in commands if (reason := _failure(command, folder))), None)
+
+
+def _failure(command: list[str], folder: str) -> str | None:
+    """Return why a command does not work here, or None."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command[0]} does not run: {error}"
+    if done.returncode != 0:
+        return f"{' '.join(command)} fails: {(done.stderr or done.stdout).strip()[:200]}"
     return None
 
 

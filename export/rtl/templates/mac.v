@@ -114,7 +114,7 @@ module @NAME@_mac #(
           .in_mantissa(b_second ? mantissa_b : mantissa_a), .in_right(b_second ? right_b : right_a),
           .rounding(1'b1), .out_valid(scaled_valid), .out_tag({scaled_first, scaled_last}), .out_value(scaled)
       );
-    end else begin : none
+    end else begin : no_add
       assign {scaled_valid, scaled_first, scaled_last} = 3'b0;
       assign scaled = 34'sd0;
     end

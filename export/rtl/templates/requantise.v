@@ -43,7 +43,7 @@ module @NAME@_requantise #(
           .in_mantissa(mantissa), .in_right(right), .rounding(!is_divide), .out_valid(scaled_valid),
           .out_tag(scaled_sign), .out_value(scaled)
       );
-    end else begin : none
+    end else begin : no_scale
       assign scaled_valid = 1'b0;
       assign scaled_sign = 1'b0;
       assign scaled = 34'sd0;
@@ -61,7 +61,7 @@ module @NAME@_requantise #(
           .in_exponent(exponent), .mantissa_bits(mantissa_bits), .max_ordinal(max_ordinal),
           .out_valid(rounded_valid), .out_ordinal(rounded)
       );
-    end else begin : none
+    end else begin : no_wide
       assign rounded_valid = 1'b0;
       assign rounded = {ORDINAL{1'b0}};
     end
