@@ -94,7 +94,7 @@ def test_self_test_passes_and_notices_an_altered_vector_and_an_unwritten_output(
     bad = subprocess.run(["./toy_test"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (1, f"toy: vector 0, output 0 is {int(first)}, expected {int(first) ^ 1}\n")
     (tmp_path / "toy_vectors.h").write_text(vectors)
-    call = model.index("    conv_", model.index("/* 4: fc */"))
+    call = model.index("    conv(", model.index("/* 4: fc */"))
     (tmp_path / "toy.c").write_text(model[:call] + "    (void)output; " + model[call:].replace("output", "tensor1", 1))
     assert build(tmp_path).stderr == ""
     assert subprocess.run(["./toy_test"], cwd=tmp_path, capture_output=True, check=False).returncode == 1
@@ -164,7 +164,7 @@ def test_only_the_kernels_that_are_used_are_written(tmp_path):
     graph = unary_graph(ops.MaxPool(kernel=(2, 2), strides=(2, 2)), both, (1, 3, 4, 4), both, (1, 3, 2, 2))
     written(graph, tmp_path)
     source = (tmp_path / "toy.c").read_text()
-    assert "max_pool_int8(" in source and "requant_int8" not in source and "arena[" not in source
+    assert "max_pool(" in source and "requant_int8" not in source and "arena[" not in source
 
 
 def test_names_of_nodes_cannot_break_the_file(tmp_path):

@@ -12,7 +12,7 @@ from export.c99.step_elementwise import add_piece, mean_piece, requantize_piece,
 from export.c99.step_move import move_piece, tidy_kernel
 from export.c99.step_pool import average_pool_piece, max_pool_piece
 from export.c99.storage import Storage, store
-from export.c99.template import Kernel, in_order, kernel_text
+from export.c99.template import Kernel, in_order, kernel_text, with_short_names
 from quant.program import (
     AddStep,
     AveragePoolStep,
@@ -50,14 +50,16 @@ def emit(program: Program, name: str) -> Unit:
     pieces = [_piece(Context(program, storage.names, i), step) for i, step in enumerate(program.steps)]
     scratch = [Buffer(f"step{i}_patches", p.scratch_bytes, i, i) for i, p in enumerate(pieces) if p.scratch_bytes]
     memory = plan([*storage.buffers, *scratch])
+    kernels = _kernels(program, storage, pieces)
     sections = [
         _preamble(name),
-        *_kernels(program, storage, pieces),
+        *(kernel_text(kernel).strip() for kernel in kernels),
         *(text for i, p in enumerate(pieces) if p.constants for text in (_heading(program.steps[i]), *p.constants)),
         _arena(name, memory),
         _invoke(program, name, storage, memory, pieces),
     ]
-    return Unit("\n\n".join(s for s in sections if s) + "\n", memory.arena_bytes, sum(p.constant_bytes for p in pieces))
+    source = with_short_names("\n\n".join(s for s in sections if s) + "\n", kernels)
+    return Unit(source, memory.arena_bytes, sum(p.constant_bytes for p in pieces))
 
 
 def _piece(context: Context, step: Step) -> Piece:
@@ -103,11 +105,11 @@ def _preamble(name: str) -> str:
     )
 
 
-def _kernels(program: Program, storage: Storage, pieces: list[Piece]) -> list[str]:
+def _kernels(program: Program, storage: Storage, pieces: list[Piece]) -> tuple[Kernel, ...]:
     wanted: list[Kernel] = [kernel for piece in pieces for kernel in piece.kernels]
     if storage.tidy_input:
         wanted.append(tidy_kernel(program.quant(program.input).format))
-    return [kernel_text(kernel).strip() for kernel in in_order(wanted)]
+    return in_order(wanted)
 
 
 def _arena(name: str, memory: Plan) -> str:

@@ -11,6 +11,13 @@ from importlib import resources
 Tokens = tuple[tuple[str, str], ...]
 
 
+#: Templates whose kernels carry the name of a number format or type, which says what they do.
+KEPT = (
+    "format_integer", "format_table", "ordinal_integer", "ordinal_minifloat", "code_integer", "code_minifloat",
+    "requant_q31", "requant_right", "requant_wide", "divide",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One template filled in: its C name, its tokens, and the kernels it calls."""
@@ -41,3 +48,21 @@ def in_order(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
     for kernel in kernels:
         visit(kernel)
     return tuple(found.values())
+
+
+def with_short_names(source: str, kernels: Iterable[Kernel]) -> str:
+    """Return C text with kernels named after their template, numbered from the second one of a template on.
+
+    Full names spell every type, which keeps kernels apart while steps are printed and is hard to read afterwards.
+    """
+    short: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    for kernel in kernels:
+        if len(kernel.name) > len(kernel.template) and kernel.template not in KEPT:
+            seen[kernel.template] = seen.get(kernel.template, 0) + 1
+            number = seen[kernel.template]
+            short[kernel.name] = kernel.template if number == 1 else f"{kernel.template}{number}"
+    if not short:
+        return source
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, short)) + r")\b")
+    return pattern.sub(lambda found: short[found.group()], source)
