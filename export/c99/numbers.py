@@ -12,6 +12,7 @@ from quant.program import Requant
 
 TYPES = Kernel("types", "types")
 SCALE_Q31 = Kernel("scale_q31", "scale_q31")
+SCALE_RIGHT = Kernel("scale_right", "scale_right")
 BIT_LENGTH = Kernel("bit_length", "bit_length")
 #: Accumulators below this leave room for the rounding term of the short rule.
 SHORT_LIMIT = 1 << 30

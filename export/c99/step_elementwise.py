@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.c99.layout import c_type
-from export.c99.numbers import SCALE_Q31, TYPES, requant, units, units_range, units_type
+from export.c99.numbers import SCALE_Q31, SCALE_RIGHT, SHORT_LIMIT, TYPES, requant, units, units_range
 from export.c99.piece import Constants, Context, Piece, requant_constants, structure
 from export.c99.template import Kernel, Tokens
 from export.errors import ExportError
@@ -19,12 +19,12 @@ def add_piece(context: Context, step: AddStep) -> Piece:
     Raises:
         ExportError: an addend minus its zero point does not fit int32 when shifted.
     """
-    for x, zero in zip(step.xs, step.zeros, strict=True):
-        low, high = units_range(context.format(x), zero)
-        if max(-low, high) << step.left_shift >= INT32_LIMIT:
+    reaches = [_reach(context, x, zero) << step.left_shift for x, zero in zip(step.xs, step.zeros, strict=True)]
+    for x, zero, reach in zip(step.xs, step.zeros, reaches, strict=True):
+        if reach >= INT32_LIMIT:
             raise ExportError(
-                f"arm-m: node '{step.name}' (Add): '{x}' minus its zero point {zero} reaches {max(-low, high)}, which "
-                f"shifted left by {step.left_shift} must fit int32; quantise it with a zero point inside its format."
+                f"arm-m: node '{step.name}' (Add): '{x}' minus its zero point {zero}, shifted left by "
+                f"{step.left_shift}, reaches {reach} and must fit int32; move the zero point into its format."
             )
     fields: dict[str, object] = {
         "zero": _pair(step.zeros),
@@ -32,13 +32,23 @@ def add_piece(context: Context, step: AddStep) -> Piece:
         "mantissa": _pair((step.scales[0].mantissa, step.scales[1].mantissa)),
         "exponent": _pair((step.scales[0].exponent, step.scales[1].exponent)),
     }
-    return _sum(context, step, "add", (SCALE_Q31,), fields)
+    short = max(reaches) < SHORT_LIMIT and all(scale.exponent <= 0 for scale in step.scales)
+    scale = SCALE_RIGHT if short else SCALE_Q31
+    # Scales are at most one half, and rounding adds less than one to each addend.
+    rule = requant(step.requant, sum(reaches) // 2 + 2)
+    return _sum(context, step, rule, ("add", fields), (scale,))
 
 
 def wide_add_piece(context: Context, step: WideAddStep) -> Piece:
     """Return the C of a sum towards a minifloat."""
     fields: dict[str, object] = {"zero": _pair(step.zeros), "mantissa": _pair(step.weights)}
-    return _sum(context, step, "add_wide", (), fields)
+    return _sum(context, step, requant(step.requant), ("add_wide", fields), ())
+
+
+def _reach(context: Context, tensor: str, zero: int) -> int:
+    """Largest magnitude of a tensor's units minus its zero point."""
+    low, high = units_range(context.format(tensor), zero)
+    return max(-low, high)
 
 
 def _pair(values: tuple[int, int]) -> str:
@@ -46,46 +56,50 @@ def _pair(values: tuple[int, int]) -> str:
 
 
 def _sum(
-    context: Context, step: AddStep | WideAddStep, template: str, needs: tuple[Kernel, ...], fields: dict[str, object]
+    context: Context,
+    step: AddStep | WideAddStep,
+    rule: Kernel,
+    addends: tuple[str, dict[str, object]],
+    scales: tuple[Kernel, ...],
 ) -> Piece:
+    """Return a sum; `addends` are the template and the fields of its `struct addends`."""
     a, b, y = context.format(step.xs[0]), context.format(step.xs[1]), context.format(step.y)
-    decode_a, decode_b, rule = units(a), units(b), requant(step.requant)
-    tokens: Tokens = (("A_T", c_type(a)), ("B_T", c_type(b)), ("Y_T", c_type(y)))
-    tokens += (("A_UNITS", decode_a.name), ("B_UNITS", decode_b.name), ("REQUANT", rule.name))
-    name = f"{template}_{a.name}_{b.name}_{y.name}"
-    kernel = Kernel(template, name, tokens, (TYPES, ADDENDS, *needs, decode_a, decode_b, rule))
-    scale = requant_constants(context, step.requant)
-    addends = structure("addends", context.label("addends"), fields)
+    decode_a, decode_b, (template, fields) = units(a), units(b), addends
+    tokens: Tokens = (("A_T", c_type(a)), ("B_T", c_type(b)), ("Y_T", c_type(y)), ("REQUANT", rule.name))
+    tokens += (("A_UNITS", decode_a.name), ("B_UNITS", decode_b.name), *(("SCALE", s.name) for s in scales))
+    name = "_".join((template, a.name, b.name, *(s.name for s in scales), rule.name))
+    kernel = Kernel(template, name, tokens, (TYPES, ADDENDS, *scales, decode_a, decode_b, rule))
+    constants = requant_constants(context, step.requant)
     operands = ", ".join(context.names[t] for t in (*step.xs, step.y))
     pointers = f"&{context.label('addends')}, &{context.label('requant')}"
     call = f"{name}({operands}, {context.size(step.y)}, {pointers});"
-    return Piece((kernel,), (scale.text, addends), (call,), scale.size_bytes)
+    texts = (constants.text, structure("addends", context.label("addends"), fields))
+    return Piece((kernel,), texts, (call,), constants.size_bytes)
 
 
 def mean_piece(context: Context, step: MeanStep) -> Piece:
     """Return the C of a mean over height and width."""
     height, width, channels = context.image(step.x)
-    low, high = units_range(context.format(step.x), step.x_zero)
-    acc = "int64_t" if max(-low, high) * height * width >= INT32_LIMIT else "int32_t"
-    kernel = _unary(context, step, "mean", acc)
+    bound = _reach(context, step.x, step.x_zero) * height * width
+    kernel = _unary(context, step, "mean", bound)
     scale = requant_constants(context, step.requant)
     return _unary_piece(context, step, kernel, f"{height * width}, {channels}", scale)
 
 
 def requantize_piece(context: Context, step: RequantizeStep) -> Piece:
     """Return the C of a change of scale, zero point or format."""
-    wide = units_type(context.format(step.x)) == "int64_t"
-    kernel = _unary(context, step, "requantize", "int64_t" if wide else "int32_t")
+    kernel = _unary(context, step, "requantize", _reach(context, step.x, step.x_zero))
     scale = requant_constants(context, step.requant)
     return _unary_piece(context, step, kernel, str(context.size(step.x)), scale)
 
 
-def _unary(context: Context, step: MeanStep | RequantizeStep, template: str, acc: str) -> Kernel:
+def _unary(context: Context, step: MeanStep | RequantizeStep, template: str, acc_max: int) -> Kernel:
     x, y = context.format(step.x), context.format(step.y)
-    decode, rule = units(x), requant(step.requant)
+    acc = "int64_t" if acc_max >= INT32_LIMIT else "int32_t"
+    decode, rule = units(x), requant(step.requant, acc_max)
     tokens: Tokens = (("X_T", c_type(x)), ("Y_T", c_type(y)), ("ACC_T", acc))
     tokens += (("X_UNITS", decode.name), ("REQUANT", rule.name))
-    return Kernel(template, f"{template}_{x.name}_{acc}_{y.name}", tokens, (TYPES, decode, rule))
+    return Kernel(template, f"{template}_{x.name}_{acc}_{rule.name}", tokens, (TYPES, decode, rule))
 
 
 def _unary_piece(
