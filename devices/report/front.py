@@ -1,0 +1,161 @@
+"""Accuracy against cost: which points no other point beats, as values and as a drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from devices.report import svg, units
+from devices.report.joined import Entry, cost, entries, machine, with_metric
+from devices.report.paired import standard_error
+from devices.report.scale import WIDE, Scale, fitted
+from devices.run_record import RunRecord, SchemeRecord
+
+RADIUS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One choice: its name, cost (smaller is better), accuracy as a share and its standard error."""
+
+    name: str
+    cost: float
+    accuracy: float
+    error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Points of one device class. `text` writes a cost; `baseline` is the float accuracy."""
+
+    title: str
+    axis: str
+    points: tuple[Point, ...]
+    baseline: float
+    text: Callable[[float], str]
+
+
+def best_of(points: Sequence[Point]) -> tuple[bool, ...]:
+    """Say for each point whether no other is at least as good in both and better in one."""
+    return tuple(not any(_beats(other, point) for other in points) for point in points)
+
+
+def _beats(one: Point, other: Point) -> bool:
+    no_worse = one.cost <= other.cost and one.accuracy >= other.accuracy
+    return no_worse and (one.cost < other.cost or one.accuracy > other.accuracy)
+
+
+def fronts(run: RunRecord) -> tuple[Front, ...]:
+    """Return a front for the weights and for every device class with at least two points.
+
+    A device class is one machine for latencies, and one board for instructions and for cycles; methods never mix.
+    Only whole networks count: half a network has no accuracy of its own.
+    """
+    found = (_weights(run), *_latencies(run), *_counts(run, "instructions"), *_counts(run, "cycles"))
+    return tuple(front for front in found if len(front.points) >= 2)
+
+
+def _weights(run: RunRecord) -> Front:
+    points = tuple(_point(record.scheme, record.weight_bytes, record) for record in run.schemes)
+    return Front("any device: weights", "weights", points, run.float_accuracy, lambda v: units.size(round(v)))
+
+
+def _latencies(run: RunRecord) -> list[Front]:
+    made = []
+    for method, group in with_metric(_known(run), "latency"):
+        machines = dict.fromkeys(machine(entry.measurement) for entry in group)
+        for where in machines:
+            here = [entry for entry in group if machine(entry.measurement) == where]
+            points = _points(run, here, "latency", boards=True)
+            name = here[0].measurement.conditions.cpu_model
+            made.append(
+                Front(f"{name}: latency", f"median latency, {method}", points, run.float_accuracy, units.seconds)
+            )
+    return made
+
+
+def _counts(run: RunRecord, metric: str) -> list[Front]:
+    made = []
+    for method, group in with_metric(_known(run), metric):
+        for board in dict.fromkeys(entry.measurement.board for entry in group):
+            here = [entry for entry in group if entry.measurement.board == board]
+            axis = f"{metric} per inference, {method}"
+            points = _points(run, here, metric, boards=False)
+            made.append(Front(f"{board}: {metric}", axis, points, run.float_accuracy, short_count))
+    return made
+
+
+def _known(run: RunRecord) -> tuple[Entry, ...]:
+    schemes = {record.scheme for record in run.schemes}
+    return tuple(entry for entry in entries(run) if entry.is_whole and entry.scheme in schemes)
+
+
+def _points(run: RunRecord, found: Sequence[Entry], metric: str, *, boards: bool) -> tuple[Point, ...]:
+    records = {record.scheme: record for record in run.schemes}
+    return tuple(
+        _point(entry.title if boards else entry.scheme, cost(entry, metric), records[entry.scheme]) for entry in found
+    )
+
+
+def _point(name: str, value: float, record: SchemeRecord) -> Point:
+    accuracy = record.accuracy.quantised_accuracy
+    return Point(name, value, accuracy, standard_error(accuracy, record.accuracy.images))
+
+
+def short_count(value: float) -> str:
+    """Return a count with three digits and k, M or G."""
+    factor, unit = next(((f, u) for f, u in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if value >= f), (1.0, ""))
+    return f"{units.significant(value / factor)}{unit}"
+
+
+def draw(front: Front) -> str:
+    """Return the drawing: numbered points, error bars of one standard error, the float accuracy as a dashed line."""
+    frame = svg.Frame(height=240)
+    x, y = _scales(front, frame)
+    base = y.place(front.baseline)
+    left, right = frame.x_pixels
+    on_front = best_of(front.points)
+    marks = [_mark(i, point, flag, x, y) for i, (point, flag) in enumerate(zip(front.points, on_front, strict=True))]
+    order = sorted(range(len(marks)), key=lambda i: on_front[i])
+    body = (
+        svg.x_axis(frame, x, lambda v: units.short(front.text(v)), front.axis),
+        svg.y_axis(frame, y, lambda v: f"{100 * v:.{_places(y)}f} %", "top-1 accuracy"),
+        svg.line(left, base, right, base, "baseline"),
+        svg.words(right, base - 4, "float", anchor="end"),
+        _staircase(front, on_front, x, y),
+        *(marks[i] for i in order),
+    )
+    return svg.drawing(frame.width, frame.height, f"Accuracy against {front.axis}, {front.title}", *body)
+
+
+def _scales(front: Front, frame: svg.Frame) -> tuple[Scale, Scale]:
+    costs = [point.cost for point in front.points]
+    log = min(costs) > 0 and max(costs) / min(costs) > WIDE
+    reach = [p.accuracy + sign * (p.error or 0.0) for p in front.points for sign in (-1, 1)]
+    x = fitted(costs, frame.x_pixels, log=log, margin=0.12)
+    return x, fitted([*reach, front.baseline], frame.y_pixels, log=False, margin=0.15)
+
+
+def _places(scale: Scale) -> int:
+    span = 100 * (scale.high - scale.low)
+    return max(0, math.ceil(-math.log10(span / 4))) if span < 8 else 0
+
+
+def _mark(index: int, point: Point, on_front: bool, x: Scale, y: Scale) -> str:
+    cx, cy = x.place(point.cost), y.place(point.accuracy)
+    kind = "point best" if on_front else "point"
+    error = point.error or 0.0
+    bar = svg.line(cx, y.place(point.accuracy - error), cx, y.place(point.accuracy + error), "error")
+    circle = svg.tag("circle", {"class": kind, "cx": cx, "cy": cy, "r": RADIUS})
+    return svg.tag("g", {}, bar, circle, svg.words(cx, cy + 4, str(index + 1), f"number {'best' if on_front else ''}"))
+
+
+def _staircase(front: Front, on_front: Sequence[bool], x: Scale, y: Scale) -> str:
+    """Join the points of the front by steps: what is below and to the right of them is beaten."""
+    chosen = sorted((p.cost, p.accuracy) for p, flag in zip(front.points, on_front, strict=True) if flag)
+    places: list[tuple[float, float]] = []
+    for value, accuracy in chosen:
+        here = x.place(value), y.place(accuracy)
+        places += [(here[0], places[-1][1]), here] if places else [here]
+    return svg.polyline(places, "front") if len(places) > 1 else ""

@@ -1,0 +1,157 @@
+"""The end of a run in a terminal: rich tables with what matters, and what was not executed said plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from devices.measurement import Measurement
+from devices.report import units
+from devices.report.joined import Entry, entries
+from devices.report.paired import statement
+from devices.report.tables_model import flips
+from devices.report.verdict import Tally, headline, refusals, tally
+from devices.run_record import BundleRecord, RunRecord
+from devices.stats import percentile, summarise
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Rows = list[tuple[str, ...]]
+STYLES = {"good": "green", "warn": "yellow", "bad": "bold red"}
+
+
+def measurement_rows(found: Sequence[Measurement]) -> tuple[tuple[str, ...], Rows]:
+    """Return the columns and rows of a table of measurements, as text."""
+    columns = ("part", "board", "method", *_METRIC_COLUMNS)
+    return columns, [(item.part, item.board, item.method, *_metrics(item)) for item in found]
+
+
+_METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", "arena", "flash", "RAM")
+
+
+def _metrics(item: Measurement) -> tuple[str, ...]:
+    sizes = (item.arena_bytes, item.flash_bytes, item.ram_bytes)
+    return (
+        *_latency(item),
+        _count(item.instructions),
+        _count(item.cycles),
+        *(units.DASH if size is None else units.size(size) for size in sizes),
+    )
+
+
+def _latency(item: Measurement) -> tuple[str, str, str]:
+    samples = item.samples_s
+    if not samples:
+        return units.DASH, units.DASH, units.DASH
+    p90, p99 = (units.percentile(percentile(samples, p)) for p in (0.9, 0.99))
+    return units.seconds(summarise(samples).median), p90, p99
+
+
+def _count(samples: Sequence[int] | None) -> str:
+    return units.DASH if samples is None else units.count(summarise(samples).median)
+
+
+def summary_table(run: RunRecord) -> tuple[Table, ...]:
+    """Return rich tables: accuracy of every scheme, parity of every bundle, what the boards gave."""
+    found = [_table("Accuracy", _ACCURACY_COLUMNS, [_accuracy(run), *_schemes(run)])]
+    if run.bundles:
+        found.append(_table("Bundles", _BUNDLE_COLUMNS, list(dict.fromkeys(map(_bundle, run.bundles)))))
+    found += _profiles(entries(run))
+    return tuple(found)
+
+
+_ACCURACY_COLUMNS = ("scheme", "top-1", "points", "flips", "size", "against float")
+_BUNDLE_COLUMNS = ("target", "scheme", "parts", "bundle", "parity")
+
+
+def _accuracy(run: RunRecord) -> tuple[str, ...]:
+    return ("float", units.percent(run.float_accuracy), "", "", units.size(run.float_bytes), "")
+
+
+def _schemes(run: RunRecord) -> Rows:
+    return [
+        (
+            record.scheme,
+            units.percent(record.accuracy.quantised_accuracy),
+            units.points(record.accuracy.quantised_accuracy - record.accuracy.float_accuracy),
+            str(flips(record.accuracy)),
+            units.size(record.weight_bytes),
+            statement(record.accuracy),
+        )
+        for record in run.schemes
+    ]
+
+
+def _bundle(bundle: BundleRecord) -> tuple[str, ...]:
+    if bundle.refused is not None:
+        return bundle.target, bundle.scheme, "", "refused", bundle.refused
+    size = units.size(bundle.size_bytes) if bundle.size_bytes is not None else units.DASH
+    return bundle.target, bundle.scheme, "+".join(bundle.parts), size, _checks(bundle)
+
+
+def _checks(bundle: BundleRecord) -> str:
+    """List the runtimes by what they found."""
+    names: dict[str, list[str]] = {}
+    for parity in bundle.parity:
+        part = f" {parity.part}" if len(bundle.parts) > 1 else ""
+        names.setdefault(parity.status, []).append(parity.runtime + part)
+    return "; ".join(f"{status}: {', '.join(names[status])}" for status in names) or "not run: nothing here executes it"
+
+
+def _profiles(found: Sequence[Entry]) -> list[Table]:
+    """Return a table for each method: measured and simulated figures do not meet. Columns without figures go."""
+    tables = []
+    for method in dict.fromkeys(entry.measurement.method for entry in found):
+        rows = [_profile(entry) for entry in found if entry.measurement.method == method]
+        columns = ("scheme", "part", "board", *_METRIC_COLUMNS)
+        kept = [i for i in range(len(columns)) if any(row[i] != units.DASH for row in rows)]
+        table_rows = [tuple(row[i] for i in kept) for row in rows]
+        tables.append(_table(f"Profile, {method}", tuple(columns[i] for i in kept), table_rows))
+    return tables
+
+
+def _profile(entry: Entry) -> tuple[str, ...]:
+    return (entry.scheme, entry.measurement.part, entry.measurement.board, *_metrics(entry.measurement))
+
+
+def _table(title: str, columns: Sequence[str], rows: Rows) -> Table:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = RichTable(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def print_summary(run: RunRecord) -> None:
+    """Print the tables and, last, what the checks prove."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    for table in summary_table(run):
+        console.print(table)
+    counted = tally(run)
+    console.print(Text(headline(counted), style=STYLES[counted.kind]))
+    for line in _open_ends(run, counted):
+        console.print(Text(line))
+
+
+def _open_ends(run: RunRecord, counted: Tally) -> list[str]:
+    """Return a line for what was not executed and for what was refused."""
+    missing, refused = counted.of("not run"), len(refusals(run))
+    lines = []
+    if missing or counted.unexecuted:
+        bundles = _number(counted.unexecuted, "bundle")
+        lines.append(f"Not executed here: {_number(missing, 'check')}, and {bundles} that no runtime here takes.")
+    if refused:
+        lines.append(f"Refused: {_number(refused, 'pair')} of target and scheme.")
+    return lines
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"

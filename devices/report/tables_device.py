@@ -1,0 +1,125 @@
+"""Tables of what boards gave: latency, instructions, cycles, what is absent, conditions, doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devices.board import METRICS
+from devices.doubts import doubts
+from devices.measurement import Measurement
+from devices.report import units
+from devices.report.joined import Entry, cost, machine
+from devices.report.plots import window_strip
+from devices.report.table import Cell, Column, Table, cells, number_columns, text_columns, wide_columns
+from devices.stats import percentile, summarise
+
+SIMULATED_CAPTION = {
+    "instructions": "Instructions per inference, {method}: counts from an emulator, not time",
+    "cycles": "Clock cycles per inference, {method}: from a simulation of the circuit, not time",
+}
+
+
+def latency_table(method: str, found: Sequence[Entry]) -> Table:
+    """Return latencies of one method, a row per part and board."""
+    columns = (
+        *text_columns("scheme", "part", "board"),
+        *number_columns("n", "median", "p90 (99 % sure)", "p99 (99 % sure)"),
+        Column("windows"),
+        *number_columns("to open", "first run"),
+        Column("load"),
+        Column("doubts", wide=True),
+    )
+    caption = f"Latency, {method}: one inference after another, batch 1"
+    return Table(caption, columns, tuple(_latency_row(entry) for entry in found))
+
+
+def _latency_row(entry: Entry) -> tuple[Cell, ...]:
+    item, samples = entry.measurement, entry.measurement.samples_s
+    found, warm, state = summarise(samples), item.warmup, item.conditions
+    names = ", ".join(doubt.name for doubt in doubts(item))
+    return cells(
+        entry.scheme,
+        item.part,
+        Cell(item.board, item.runtime),
+        units.count(found.n),
+        Cell(units.seconds(found.median), f"± {units.seconds(found.mad)} MAD"),
+        _tail(samples, 0.9),
+        _tail(samples, 0.99),
+        Cell("", f"{len(item.latency_s or ())} windows", drawing=window_strip(item)),
+        units.seconds(warm.open_s) if warm else units.DASH,
+        units.seconds(warm.first_s) if warm else units.DASH,
+        f"{state.load_before:.1f} → {state.load_after:.1f}",
+        Cell(names or "none", kind="warn" if names else ""),
+    )
+
+
+def _tail(samples: Sequence[float], p: float) -> Cell:
+    found = percentile(samples, p)
+    if found.value is None or found.bound is None:
+        return Cell("not enough samples", f"{found.n} of {found.n_min}", "absent")
+    return Cell(units.seconds(found.value), f"at most {units.seconds(found.bound)}")
+
+
+def count_table(metric: str, method: str, found: Sequence[Entry], macs: int) -> Table:
+    """Return instructions or cycles of one method; per MAC where the whole network was executed."""
+    columns = (
+        *text_columns("scheme", "part", "board"),
+        *number_columns("n", f"{metric} per inference", "per MAC"),
+    )
+    caption = SIMULATED_CAPTION[metric].format(method=method)
+    return Table(caption, columns, tuple(_count_row(entry, metric, macs) for entry in found))
+
+
+def _count_row(entry: Entry, metric: str, macs: int) -> tuple[Cell, ...]:
+    item = entry.measurement
+    counts = item.instructions if metric == "instructions" else item.cycles
+    middle = cost(entry, metric)
+    per_mac = Cell(units.significant(middle / macs)) if entry.is_whole and macs else Cell(units.DASH, "part only")
+    figure = Cell(units.count(middle), units.span(counts or ()))
+    board = Cell(item.board, item.runtime)
+    return cells(entry.scheme, item.part, board, str(len(counts or ())), figure, per_mac)
+
+
+def energy_table(method: str, found: Sequence[Entry]) -> Table:
+    """Return joules per inference of one method, a row per part and board."""
+    columns = (*text_columns("scheme", "part", "board"), *number_columns("windows", "median per inference"))
+    rows = []
+    for entry in found:
+        item = entry.measurement
+        joules = summarise(item.energy_j or ())
+        figure = Cell(f"{units.significant(joules.median * 1e3)} mJ", f"± {units.significant(joules.mad * 1e3)} mJ MAD")
+        rows.append(cells(entry.scheme, item.part, item.board, str(joules.n), figure))
+    return Table(f"Energy per inference, {method}", columns, tuple(rows))
+
+
+def absent_table(found: Sequence[Entry], metrics: Sequence[str] = METRICS) -> Table:
+    """Return why metrics are absent, one row for each reason with the boards it holds for."""
+    boards: dict[tuple[str, str], dict[str, None]] = {}
+    for metric in metrics:
+        for entry in found:
+            reason = dict(entry.measurement.absent).get(metric)
+            if reason is not None:
+                boards.setdefault((metric, reason), {})[entry.measurement.board] = None
+    rows = tuple(cells(metric, ", ".join(names), reason) for (metric, reason), names in boards.items())
+    return Table("Absent, and why", (Column("metric"), *wide_columns("boards", "reason")), rows)
+
+
+def condition_table(found: Sequence[Entry]) -> Table:
+    """Return, for every board, where its figures come from and under which conditions."""
+    rows = {_condition(entry.measurement): None for entry in found}
+    columns = (*text_columns("board", "method"), *wide_columns("source", "versions", "machine"))
+    return Table("Boards and conditions", columns, tuple(cells(*row) for row in rows))
+
+
+def _condition(item: Measurement) -> tuple[str, ...]:
+    versions = ", ".join(f"{name} {version}" for name, version in item.versions)
+    return item.board, item.method, item.source, versions, machine(item)
+
+
+def doubt_rows(found: Sequence[Entry]) -> tuple[tuple[str, str, str], ...]:
+    """Return every doubt as its name, the measurements it concerns, and its text with the advice."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for entry in found:
+        for doubt in doubts(entry.measurement):
+            titles.setdefault((doubt.name, doubt.text), []).append(entry.title)
+    return tuple((name, ", ".join(where), text) for (name, text), where in sorted(titles.items()))
