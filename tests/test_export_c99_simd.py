@@ -42,6 +42,8 @@ def prove(runtime: Runtime, marks: tuple[str, ...], graph: Graph, seed: int) -> 
     program = lower(graph)
     inputs = all_codes(graph.quant(graph.input).format, graph.shape(graph.input), 3, seed)
     outputs = run(program, inputs)[graph.output]
+    # Windows that only see padding give one code, and equality of constants proves nothing.
+    assume(len(np.unique(outputs)) > 1)
     with tempfile.TemporaryDirectory() as name:
         TARGET.write(Source("op", graph, inputs, outputs), Path(name))
         source = (Path(name) / "op.c").read_text()
@@ -50,7 +52,6 @@ def prove(runtime: Runtime, marks: tuple[str, ...], graph: Graph, seed: int) -> 
         made = session.run(inputs)
         session.close()
     assert np.array_equal(made, outputs)
-    assert len(np.unique(outputs)) > 1 or outputs[0].size < 3
 
 
 @pytest.mark.parametrize(("runtime", "marks"), MACHINES)
