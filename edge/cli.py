@@ -45,15 +45,34 @@ class Edgemill(click.Group):
         except (QuantError, ExportError, DeviceError, EdgeError) as error:
             if ctx.params.get("debug"):
                 raise
-            raise click.ClickException(str(error)) from error
+            # One line, also where a compiler or a parser said more.
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+
+def _print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from export.manifest import VERSION
+
+        click.echo(f"edgemill {VERSION}")
+        context.exit()
 
 
 @click.group(cls=Edgemill, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.version_option(package_name="edgemill")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def main(debug: bool) -> None:
     """Float classifier in; verified, measured bundles for Jetson, ARM and FPGA out."""
 
 
 for _command in COMMANDS:
     main.add_command(_command)
+
+if __name__ == "__main__":
+    main(prog_name="edgemill")

@@ -33,15 +33,26 @@ def inputs_of(graph: Graph, dataset: Dataset, images: Array) -> Array:
     return dataset.preprocess.apply(images)
 
 
-def check_classes(graph: Graph, dataset: Dataset) -> None:
-    """Check that the graph has one output per label of the data.
+def output_labels(graph: Graph, dataset: Dataset) -> tuple[str, ...]:
+    """Return the name of each output of a graph.
+
+    Labels that are only numbers may be fewer: a file of images need not show every class, and number k is output k.
 
     Raises:
-        EdgeError: it has another number.
+        EdgeError: the graph's outputs and the data's labels do not go together.
     """
-    outputs = int(np.prod(graph.shape(graph.output)[1:]))
-    if outputs != len(dataset.labels):
-        raise EdgeError(f"the model has {outputs} outputs, data '{dataset.name}' has {len(dataset.labels)} labels.")
+    outputs, labels = int(np.prod(graph.shape(graph.output)[1:])), dataset.labels
+    numbers = tuple(str(k) for k in range(outputs))
+    if len(labels) == outputs:
+        return labels
+    if labels == numbers[: len(labels)]:
+        return numbers
+    raise EdgeError(f"the model has {outputs} outputs, data '{dataset.name}' has {len(labels)} labels.")
+
+
+def check_classes(graph: Graph, dataset: Dataset) -> None:
+    """Check that a graph's outputs are the data's labels; see `output_labels`."""
+    output_labels(graph, dataset)
 
 
 def float_labels(graph: Graph, x: Array) -> Array:

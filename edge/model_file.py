@@ -6,6 +6,7 @@ import importlib
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from edge.errors import EdgeError
 from quant.graph import Graph
@@ -39,6 +40,10 @@ def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, i
     raise EdgeError(f"'{model}' is no model: give FILE.onnx, FILE.graph, or package.module:factory with --weights.")
 
 
+#: What code that is not ours may raise when it is imported or called; none of it is a reason for a traceback.
+_FOREIGN = (ImportError, AttributeError, SyntaxError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError)
+
+
 def _from_factory(model: str, weights: Path | None, shape: tuple[int, int, int] | None) -> Graph:
     from edge.onnx_file import to_onnx
     from edge.weights import load_weights
@@ -54,14 +59,22 @@ def _from_factory(model: str, weights: Path | None, shape: tuple[int, int, int] 
         return load_onnx(file)
 
 
-def _call(model: str) -> object:
+def _call(model: str) -> Any:
+    import torch
+
     package, _, name = model.rpartition(":")
     # As `python -m` does: the person's own modules lie in the folder they stand in.
     sys.path.insert(0, str(Path.cwd()))
     try:
         factory = getattr(importlib.import_module(package), name)
-    except (ImportError, AttributeError) as error:
-        raise EdgeError(f"cannot import '{model}': {error}.") from error
+        module = factory()
+    except _FOREIGN as error:
+        raise EdgeError(
+            f"cannot make a model of '{model}': {error}. It must name a function without arguments in a module that "
+            "can be imported from here."
+        ) from error
     finally:
         sys.path.pop(0)
-    return factory()
+    if not isinstance(module, torch.nn.Module):
+        raise EdgeError(f"'{model}' made {type(module).__name__}; it must make a torch.nn.Module.")
+    return module

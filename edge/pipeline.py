@@ -1,7 +1,8 @@
 """The main job: float model -> quantised graphs -> bundles -> proof -> profile -> report. It resumes where it stopped.
 
 A run folder holds `model.onnx`, `<scheme>.graph`, `bundles/<target>-<scheme>/`, `stages/*.json` (what each stage found,
-and what it was made from), `run.json` and `report.html`.
+and what it was made from), `run.json` and `report.html`. What an earlier configuration left stays; `run.json` and the
+report speak only of the last one.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from edge.data import load, with_preprocess
 from edge.dataset import Dataset
 from edge.exporting import scheme_for
 from edge.pipeline_bundles import BundleJob, bundle_stage, measure_stage
-from edge.stages import Stages, file_digest
-from export.atomic import write_text
+from edge.run_folder import hold
+from edge.stages import Stages, code_digest, file_digest
+from export.atomic import write_file, write_text
 from export.manifest import VERSION
 from export.targets import find_target
 from quant import graph_file
@@ -68,14 +70,23 @@ def run_pipeline(config: Config, folder: Path, say: Callable[[str], None], *, sh
         EdgeError, QuantError, ExportError, DeviceError: a stage failed; what is finished stays.
     """
     job = _job(config, folder, say, show)
+    with hold(folder):
+        run = _run(job)
+        write_text(folder / run_record.FILE, run_record.to_json(run))
+        write_report(run, folder / REPORT)
+    return run
+
+
+def _run(job: Job) -> RunRecord:
+    config, model = job.config, job.folder / "model.onnx"
     schemes = [parse_scheme(text) for text in config.quant.schemes]
     targets = [find_target(name) for name in config.export.targets]
     trained = model_stage(job)
-    graph = prepare(load_onnx(folder / "model.onnx"))
+    graph = prepare(load_onnx(model))
     wanted = list(dict.fromkeys(s for scheme in schemes for s in (scheme, *(scheme_for(t, scheme) for t in targets))))
     records = {str(scheme): quantise_stage(job, graph, scheme) for scheme in wanted}
-    bundles, measurements = _bundles(job, _bundle_jobs(job, graph, schemes, trained["cut"]))
-    run = RunRecord(
+    bundles, measurements = _bundles(job, bundle_jobs(job, graph, schemes, trained["cut"]))
+    return RunRecord(
         name=config.run.name,
         version=VERSION,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -86,28 +97,28 @@ def run_pipeline(config: Config, folder: Path, say: Callable[[str], None], *, sh
         model=trained["model"],
         parameters=trained["parameters"],
         macs=sum(macs(graph).values()),
-        float_bytes=(folder / "model.onnx").stat().st_size,
+        float_bytes=model.stat().st_size,
         float_accuracy=next(iter(records.values())).accuracy.float_accuracy,
         cut=trained["cut"],
         schemes=tuple(records.values()),
         bundles=bundles,
         measurements=measurements,
     )
-    write_text(folder / run_record.FILE, run_record.to_json(run))
-    write_report(run, folder / REPORT)
-    return run
 
 
 def _job(config: Config, folder: Path, say: Callable[[str], None], show: bool) -> Job:
     data = config.data
-    return Job(config, with_preprocess(load(data.source), data.scale, data.mean, data.std), Stages(folder, say), show)
+    dataset = with_preprocess(load(data.source), data.scale, data.mean, data.std)
+    return Job(config, dataset, Stages(folder, say, code_digest()), show)
 
 
 def train_only(config: Config, folder: Path, say: Callable[[str], None], *, show: bool = True) -> float:
     """Do the model stage alone; returns float accuracy on the test images."""
     job = _job(config, folder, say, show)
-    model_stage(job)
-    graph = load_onnx(folder / "model.onnx")
+    with hold(folder):
+        model_stage(job)
+        graph = load_onnx(folder / "model.onnx")
+    evaluate.check_classes(graph, job.dataset)
     labels = evaluate.float_labels(graph, evaluate.inputs_of(graph, job.dataset, job.dataset.x_test))
     return float((labels == job.dataset.y_test).mean())
 
@@ -119,14 +130,14 @@ def model_stage(job: Job) -> dict[str, Any]:
     path = job.folder / "model.onnx"
     config = job.config
     inputs = {
-        "run": asdict(config.run),
+        "seed": config.run.seed,
         "data": _data_digest(job.dataset),
         "model": asdict(config.model),
         "train": asdict(config.train),
         "file": file_digest(Path(config.model.onnx)) if config.model.onnx else "",
     }
-    job.folder.mkdir(parents=True, exist_ok=True)
-    return job.stages.run("model", inputs, lambda: obtain_model(config, job.dataset, path, job.show), lambda: (path,))
+    left = (path,) if config.model.onnx else (path, job.folder / "weights.npz")
+    return job.stages.run("model", inputs, lambda: obtain_model(config, job.dataset, path, job.show), lambda: left)
 
 
 def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
@@ -139,7 +150,7 @@ def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
         evaluate.check_classes(graph, job.dataset)
         made = quantise(graph, scheme, calibration_inputs(graph, job.dataset, count, seed))
         seconds = time.perf_counter() - started
-        graph_file.save(made, path)
+        write_file(path, graph_file.to_bytes(made))
         accuracy = measure_accuracy(graph, made, job.dataset)
         return {"weight_bytes": weight_bytes(made), "accuracy": asdict(accuracy), "quantise_s": seconds}
 
@@ -155,35 +166,47 @@ def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
 
 
 def _bundles(job: Job, items: list[BundleJob]) -> tuple[tuple[BundleRecord, ...], tuple[Measurement, ...]]:
-    records, measurements = [], []
+    records: list[BundleRecord] = []
+    measurements: list[Measurement] = []
+    refused: set[tuple[str, str]] = set()
     for item in items:
+        # What a target cannot take whole, it cannot take in halves: said once.
+        if (item.target.name, item.scheme) in refused:
+            continue
         record = bundle_stage(job.stages, item)
         records.append(record)
-        if record.path is not None:
+        if record.path is None:
+            refused.add((item.target.name, item.scheme))
+        else:
             measurements += measure_stage(job.stages, record, job.config.profile)
     return tuple(records), tuple(measurements)
 
 
-def _bundle_jobs(job: Job, graph: Graph, schemes: list[Scheme], cut: str | None) -> list[BundleJob]:
-    config, jobs = job.config.export, []
+def bundle_jobs(job: Job, graph: Graph, schemes: list[Scheme], cut: str | None) -> list[BundleJob]:
+    """Return the bundles a configuration asks for, each once, whole ones before their halves."""
+    jobs: dict[str, BundleJob] = {}
     for scheme in schemes:
-        for name in config.targets:
-            target = find_target(name)
-            needed = scheme_for(target, scheme)
-            for divided in (False, True) if cut and name in config.split_targets else (False,):
-                jobs.append(
-                    BundleJob(
-                        name=job.config.run.name,
-                        target=target,
-                        scheme=str(needed),
-                        graph_path=graph_path(job, needed),
-                        float_graph=graph,
-                        dataset=job.dataset,
-                        vectors=config.vectors,
-                        cut=cut if divided else None,
-                    )
-                )
-    return jobs
+        for name in job.config.export.targets:
+            for tensor in (None, cut) if cut and name in job.config.export.split_targets else (None,):
+                made = _bundle_job(job, graph, scheme, name, tensor)
+                # Two schemes become one where a target needs symmetric activations.
+                jobs.setdefault(made.title, made)
+    return list(jobs.values())
+
+
+def _bundle_job(job: Job, graph: Graph, scheme: Scheme, target_name: str, cut: str | None) -> BundleJob:
+    target = find_target(target_name)
+    needed = scheme_for(target, scheme)
+    return BundleJob(
+        name=job.config.run.name,
+        target=target,
+        scheme=str(needed),
+        graph_path=graph_path(job, needed),
+        float_graph=graph,
+        dataset=job.dataset,
+        vectors=job.config.export.vectors,
+        cut=cut,
+    )
 
 
 def measure_accuracy(graph: Graph, quantised: Graph, dataset: Dataset) -> Accuracy:

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from devices import measurement, runner
+from devices.board import Board
 from devices.boards import find_board
 from devices.errors import DeviceError
 from devices.measurement import Measurement
 from devices.plan import plans
 from devices.run_record import BundleRecord, parity_from_record
 from devices.runtimes import missing, runtimes_for
+from devices.worker import versions
 from edge import evaluate
 from edge.config import ProfileConfig
 from edge.dataset import Dataset
 from edge.exporting import choose_vectors, halves, whole
 from edge.stages import Stages, file_digest
 from export.bundle import BundleSpec, add_certificate, write_bundle
-from export.bundle_read import Bundle, read_bundle
+from export.bundle_read import MANIFEST, Bundle, read_bundle
 from export.errors import ExportError
 from export.parity import certificate, check_bundle
 from export.target import Source, Target, check_capability
@@ -55,15 +57,31 @@ def bundle_stage(stages: Stages, job: BundleJob) -> BundleRecord:
         graph = graph_file.load(job.graph_path)
         try:
             check_capability(job.target, graph)
+            written = write_bundle(path, _spec(job, graph), job.target, overwrite=True)
         except ExportError as error:
+            if isinstance(error.__cause__, OSError) or (path.exists() and not (path / MANIFEST).is_file()):
+                raise
             return {"refused": str(error)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _prove(write_bundle(path, _spec(job, graph), job.target, overwrite=True))
+        return _prove(written)
 
     runtimes = {r.name: r.missing() or "here" for r in runtimes_for(job.target.name)}
-    inputs = {"graph": file_digest(job.graph_path), "vectors": job.vectors, "cut": job.cut, "runtimes": runtimes}
-    result = stages.run(f"bundle-{job.title}", inputs, compute, lambda: (path / "manifest.json", path / "parity.json"))
+    inputs = {
+        "graph": file_digest(job.graph_path),
+        "float": file_digest(stages.folder / "model.onnx"),
+        "name": job.name,
+        "preprocess": job.dataset.preprocess.to_record(),
+        "labels": job.dataset.labels,
+        "vectors": job.vectors,
+        "cut": job.cut,
+        "runtimes": runtimes,
+    }
+    result = stages.run(f"bundle-{job.title}", inputs, compute, lambda: _files(path))
     return _record(stages.folder, path, job, result)
+
+
+def _files(bundle: Path) -> list[Path]:
+    """Return every file of a bundle, so that a damaged one is written again."""
+    return sorted(path for path in bundle.rglob("*") if path.is_file())
 
 
 def _spec(job: BundleJob, graph: Graph) -> BundleSpec:
@@ -71,7 +89,7 @@ def _spec(job: BundleJob, graph: Graph) -> BundleSpec:
         name=job.name,
         scheme=job.scheme,
         preprocess=job.dataset.preprocess,
-        labels=job.dataset.labels,
+        labels=evaluate.output_labels(job.float_graph, job.dataset),
         parts=parts_of(graph, job.float_graph, job.dataset, job.vectors, job.cut),
     )
 
@@ -94,14 +112,13 @@ def _prove(bundle: Bundle) -> dict[str, Any]:
 def _record(folder: Path, path: Path, job: BundleJob, result: dict[str, Any]) -> BundleRecord:
     if "refused" in result:
         return BundleRecord(job.target.name, job.scheme, (), None, None, None, result["refused"], ())
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return BundleRecord(
         target=job.target.name,
         scheme=job.scheme,
         parts=tuple(part.name for part in read_bundle(path).parts),
         path=str(path.relative_to(folder)),
         digest=result["digest"],
-        size_bytes=size,
+        size_bytes=sum(file.stat().st_size for file in _files(path)),
         refused=None,
         parity=tuple(parity_from_record(item, str(path)) for item in result["parity"]),
     )
@@ -111,25 +128,34 @@ def measure_stage(stages: Stages, record: BundleRecord, config: ProfileConfig) -
     """Profile a bundle on every board of the configuration that runs its target and works here."""
     assert record.path is not None
     found: list[Measurement] = []
-    for name in config.boards:
-        board = find_board(name)
+    for board in map(find_board, config.boards):
         if not board.takes(record.target):
             continue
         reason = missing(board)
         if reason is not None:
-            stages.say(f"profile on {name}: not run, {reason}")
+            stages.say(f"profile of {record.path} on {board.name}: not run, {reason}")
             continue
-        bundle = read_bundle(stages.folder / record.path)
-
-        def compute(bundle: Bundle = bundle, name: str = name) -> dict[str, Any]:
-            made = plans(bundle, find_board(name), windows=config.windows, window_s=config.window_s)
-            return {"measurements": [measurement.to_record(runner.profile(plan)) for plan in made]}
-
-        inputs = {"bundle": bundle.digest, "board": name, "profile": asdict(config)}
-        stage = f"profile-{name}-{Path(record.path).name}"
-        try:
-            result = stages.run(stage, inputs, compute)
-        except DeviceError as error:
-            raise DeviceError(f"profile of {record.path} on {name}: {error}") from error
-        found += [measurement.from_record(item, stage) for item in result["measurements"]]
+        found += _measure(stages, read_bundle(stages.folder / record.path), board, config)
     return found
+
+
+def _measure(stages: Stages, bundle: Bundle, board: Board, config: ProfileConfig) -> list[Measurement]:
+    def compute() -> dict[str, Any]:
+        made = plans(
+            bundle,
+            board,
+            windows=config.windows,
+            window_s=config.window_s,
+            warmup_s=config.warmup_s,
+            images=config.images,
+        )
+        return {"measurements": [measurement.to_record(runner.profile(plan)) for plan in made]}
+
+    lengths = {key: value for key, value in asdict(config).items() if key != "boards"}
+    inputs = {"bundle": bundle.digest, "board": board.name, "versions": versions(board), "profile": lengths}
+    stage = f"profile-{board.name}-{bundle.path.name}"
+    try:
+        result = stages.run(stage, inputs, compute)
+    except DeviceError as error:
+        raise DeviceError(f"profile of {bundle.path.name} on {board.name}: {error}") from error
+    return [measurement.from_record(item, stage) for item in result["measurements"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.model_file import load_model
 from edge.pipeline_bundles import parts_of
-from export.atomic import write_file
+from export.atomic import new_folder, write_file
 from export.bundle import BundleSpec, write_bundle
 from export.bundle_read import MANIFEST, Bundle, read_bundle
 from export.host import TARGET as HOST
@@ -60,18 +61,28 @@ def save_quantised(graph: Graph, path: Path) -> None:
         EdgeError: another ending.
         ExportError: ONNX cannot express the graph's formats, or the file cannot be written.
     """
+    check_suffix(path)
     if path.suffix == ".graph":
         write_file(path, graph_file.to_bytes(graph))
-    elif path.suffix == ".onnx":
+    else:
         check_capability(HOST, graph)
         write_file(path, qdq_model(graph).SerializeToString())
-    else:
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse an output file, before any work, whose ending names no form of a quantised graph."""
+    if path.suffix not in (".graph", ".onnx"):
         raise EdgeError(f"{path}: write .onnx (QDQ, integers of at most 8 bits) or .graph (any format).")
+
+
+def is_bundle(model: str) -> bool:
+    """Whether MODEL on the command line is a bundle's folder."""
+    return (Path(model) / MANIFEST).is_file()
 
 
 def evaluate_model(model: str, dataset: Dataset, runtime: str | None, weights: Path | None) -> Evaluation:
     """Measure accuracy on the test images: of a bundle (a folder), a quantised graph, or a float model."""
-    if (Path(model) / MANIFEST).is_file():
+    if is_bundle(model):
         return _evaluate_bundle(read_bundle(Path(model)), dataset, runtime)
     if runtime is not None:
         raise EdgeError("--runtime executes bundles; this is a model, which the reference or ONNX Runtime executes.")
@@ -88,37 +99,74 @@ def _evaluate_bundle(bundle: Bundle, dataset: Dataset, runtime: str | None) -> E
     if chosen is not None and (chosen.target != bundle.manifest.target or chosen.missing() is not None):
         why = chosen.missing() or f"it runs bundles of target {chosen.target}, not {bundle.manifest.target}"
         raise EdgeError(f"runtime '{chosen.name}' cannot execute this bundle: {why}.")
+    _check_labels(bundle.manifest.labels, dataset)
     x = bundle.manifest.preprocess.apply(dataset.x_test)
     labels = evaluate.bundle_labels(bundle, chosen, x)
     return _result(dataset, labels, chosen.name if chosen else "integer reference")
+
+
+def _check_labels(labels: tuple[str, ...], dataset: Dataset) -> None:
+    """Check that the data speaks of a bundle's labels; labels that are only numbers may be fewer."""
+    numbers = tuple(str(k) for k in range(len(labels)))
+    if dataset.labels == labels or dataset.labels == numbers[: len(dataset.labels)]:
+        return
+    raise EdgeError(
+        f"the bundle's labels are {', '.join(labels)}; those of data '{dataset.name}' are {', '.join(dataset.labels)}."
+    )
 
 
 def _result(dataset: Dataset, labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]], by: str) -> Evaluation:
     return Evaluation(len(labels), float((labels == dataset.y_test).mean()), by)
 
 
-def export_model(job: ExportJob, target: Target, path: Path, *, overwrite: bool) -> Bundle:
-    """Write a bundle of a quantised model.
+def places_of(targets: Sequence[Target], output: Path) -> tuple[Path, ...]:
+    """Return where the bundle of each target goes: one is `output` itself, several are folders in it.
 
     Raises:
-        EdgeError: the model is a float model.
-        ExportError: the target cannot express it, or the place cannot be written.
+        EdgeError: a target is given twice.
     """
+    if len({target.name for target in targets}) < len(targets):
+        raise EdgeError("the same target is given twice.")
+    return (output,) if len(targets) == 1 else tuple(output / target.name for target in targets)
+
+
+def export_models(job: ExportJob, targets: Sequence[Target], output: Path, *, overwrite: bool) -> tuple[Bundle, ...]:
+    """Write a bundle of a quantised model for each target, at `places_of`.
+
+    Every target is asked whether it can express the model before anything is written.
+
+    Raises:
+        EdgeError: the model is a float model, or a target is given twice.
+        ExportError: a target cannot express it, or the place cannot be written.
+    """
+    places, spec = places_of(targets, output), _spec(job)
+    for target in targets:
+        for part in spec.parts:
+            check_capability(target, part.graph)
+    if len(targets) == 1 or output.exists():
+        pairs = zip(places, targets, strict=True)
+        return tuple(write_bundle(place, spec, target, overwrite=overwrite) for place, target in pairs)
+    with new_folder(output) as folder:
+        for target in targets:
+            write_bundle(folder / target.name, spec, target)
+    return tuple(read_bundle(place) for place in places)
+
+
+def _spec(job: ExportJob) -> BundleSpec:
     graph = load_model(job.model)
     if not graph.is_quantised:
         raise EdgeError(
             f"'{job.model}' is a float model; quantise it first: edgemill quantize {job.model} --scheme w8a8 ..."
         )
-    evaluate.check_classes(graph, job.dataset)
+    labels = evaluate.output_labels(graph, job.dataset)
     float_graph = prepare(load_model(job.float_model)) if job.float_model else None
-    spec = BundleSpec(
+    return BundleSpec(
         name=job.name or graph.name,
         scheme=scheme_of(graph),
         preprocess=job.dataset.preprocess,
-        labels=job.dataset.labels,
+        labels=labels,
         parts=parts_of(graph, float_graph, job.dataset, job.vectors, job.cut),
     )
-    return write_bundle(path, spec, target, overwrite=overwrite)
 
 
 def scheme_of(graph: Graph) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.commands.common import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from devices.plan import Plan
+
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_FROM_0 = click.FloatRange(min=0)
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 
@@ -15,14 +23,17 @@ bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 @click.command()
 @bundle_argument
 @click.option("--runtime", "names", multiple=True, help="Only these runtimes; default: all of the target.")
-@click.option("--vectors", type=int, help="Only this many test vectors.")
+@click.option("--vectors", type=click.IntRange(min=1), help="Only this many test vectors.")
 @click.option("--certify", is_flag=True, help="Write the result into the bundle as its certificate.")
 @json_option
 @click.pass_context
 def verify(
     context: click.Context, bundle: Path, names: tuple[str, ...], vectors: int | None, certify: bool, as_json: bool
 ) -> None:
-    """Check a bundle's integrity, and its parity on what this machine can execute. Exit code 1 when a check fails."""
+    """Check a bundle: integrity and parity.
+
+    Every byte is checked, and every part is executed on what this machine has. Exit code 1 when a check fails.
+    """
     from devices.runtimes import find_runtime, runtimes_for
     from export.bundle import add_certificate
     from export.bundle_read import read_bundle
@@ -30,6 +41,12 @@ def verify(
 
     read = read_bundle(bundle)
     chosen = tuple(find_runtime(name) for name in names) or runtimes_for(read.manifest.target)
+    for runtime in chosen:
+        if runtime.target != read.manifest.target:
+            raise click.ClickException(
+                f"runtime '{runtime.name}' executes bundles of target {runtime.target}; this one is for "
+                f"{read.manifest.target}: {', '.join(r.name for r in runtimes_for(read.manifest.target))} would do."
+            )
     results = check_bundle(read, chosen, vectors)
     if certify:
         add_certificate(bundle, certificate(results))
@@ -49,26 +66,48 @@ def verify(
 @click.command()
 @bundle_argument
 @click.option("--board", "names", multiple=True, required=True, help="A board; may be given several times.")
-@click.option("--windows", default=10, show_default=True, help="How many windows of latencies.")
-@click.option("--window-s", default=0.2, show_default=True, help="Length of a window in seconds, at least.")
+@click.option("--windows", type=click.IntRange(min=1), default=10, show_default=True, help="Windows of latencies.")
+@click.option(
+    "--window-s", type=_ABOVE_0, default=0.2, show_default=True, help="Length of a window in seconds, at least."
+)
+@click.option(
+    "--warmup-s", type=_FROM_0, default=0.3, show_default=True, help="Seconds of inferences thrown away first."
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), default=2, show_default=True, help="Inferences to count instructions of."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @json_option
-def profile(bundle: Path, names: tuple[str, ...], windows: int, window_s: float, dry_run: bool, as_json: bool) -> None:
-    """Measure a bundle on boards: latency, instructions, cycles, memory. What is absent has a reason."""
-    from devices.report.summary import measurement_rows
+def profile(
+    bundle: Path,
+    names: tuple[str, ...],
+    windows: int,
+    window_s: float,
+    warmup_s: float,
+    images: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Measure a bundle on boards.
 
+    Latency, instructions, cycles, memory: what the board gives. What is absent has a reason.
+    """
     from devices import plan as planning
     from devices.boards import find_board
     from devices.measurement import to_record
+    from devices.report.summary import measurement_rows
     from devices.runner import profile as profile_plan
     from export.bundle_read import read_bundle
 
     boards = [find_board(name) for name in names]
     read = read_bundle(bundle)
-    plans = [plan for board in boards for plan in planning.plans(read, board, windows=windows, window_s=window_s)]
+    plans = [
+        plan
+        for board in boards
+        for plan in planning.plans(read, board, windows=windows, window_s=window_s, warmup_s=warmup_s, images=images)
+    ]
     if dry_run:
-        for plan in plans:
-            click.echo(planning.describe(plan))
+        _print_plans(plans, as_json)
         return
     found = [profile_plan(plan) for plan in plans]
     if as_json:
@@ -78,10 +117,23 @@ def profile(bundle: Path, names: tuple[str, ...], windows: int, window_s: float,
     print_table("Profile", columns, rows)
 
 
+def _print_plans(plans: Sequence[Plan], as_json: bool) -> None:
+    from devices.plan import describe, to_record
+
+    if as_json:
+        print_json([to_record(plan) for plan in plans])
+        return
+    for plan in plans:
+        click.echo(describe(plan))
+
+
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Say what this machine can export, execute and measure, and how to get the rest."""
+    """Say what this machine can do.
+
+    What it can export, execute and measure, and how to get the rest.
+    """
     from devices.doctor import examine
 
     findings = examine()

@@ -42,11 +42,15 @@ def data_options(flag: str, help_text: str, *, required: bool = True) -> Callabl
     return add
 
 
-def load_data(data: str, pixel_scale: float | None, mean: str, std: str) -> Dataset:
-    """Load data with the pre-processing the options ask for."""
+def load_data(data: str, pixel_scale: float | None, mean: str, std: str, *, test_share: float) -> Dataset:
+    """Load data with the pre-processing the options ask for.
+
+    `test_share` is how much of a source without a test part of its own is for testing: 1 to evaluate on all of it,
+    0 to calibrate on all of it.
+    """
     from edge.data import load, with_preprocess
 
-    return with_preprocess(load(data), pixel_scale, _numbers(mean, "--mean"), _numbers(std, "--std"))
+    return with_preprocess(load(data, test_share), pixel_scale, _numbers(mean, "--mean"), _numbers(std, "--std"))
 
 
 def _numbers(text: str, flag: str) -> tuple[float, ...]:
@@ -76,6 +80,6 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise a usage error when `path` exists and may not be replaced."""
+    """Raise an error, before any work, when `path` exists and may not be replaced."""
     if path.exists() and not force:
         raise click.ClickException(f"{path} exists already; choose another name or give --force.")

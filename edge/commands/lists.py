@@ -12,7 +12,7 @@ from edge.commands.common import json_option, print_json, print_table
 @click.command()
 @json_option
 def formats(as_json: bool) -> None:
-    """List the number formats: integers, minifloats and the OCP variants."""
+    """List the number formats."""
     from quant.formats import FORMATS
 
     if as_json:
@@ -25,7 +25,7 @@ def formats(as_json: bool) -> None:
 @click.command()
 @json_option
 def targets(as_json: bool) -> None:
-    """List the targets a model can be exported for, and the formats they take."""
+    """List the targets of an export, and their formats."""
     from export.targets import TARGETS
 
     rows = [
@@ -42,7 +42,7 @@ def targets(as_json: bool) -> None:
 @click.command()
 @json_option
 def boards(as_json: bool) -> None:
-    """List the boards a bundle can be profiled on, and whether they work here."""
+    """List the boards, and whether they work here."""
     from devices.boards import BOARDS
     from devices.runtimes import missing
 

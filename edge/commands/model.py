@@ -26,9 +26,11 @@ weights_option = click.option(
 @click.command()
 @model_argument
 @click.option("--scheme", "scheme_name", required=True, help="For example w8a8, w8a8-sym, w4a8-p99.99, we4m3-ae4m3.")
-@data_options("--calib", "Calibration data; its training images are used.")
-@click.option("--count", default=256, show_default=True, help="How many images to calibrate on.")
-@click.option("--seed", default=0, show_default=True, help="Which images.")
+@data_options("--calib", "Calibration data; its training images are used, or all where there is no such part.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=256, show_default=True, help="How many images to calibrate on."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which images.")
 @weights_option
 @output_option
 @force_option
@@ -45,14 +47,19 @@ def quantize(
     output: Path,
     force: bool,
 ) -> None:
-    """Quantise MODEL (.onnx, .graph or package.module:factory) to OUT.onnx (QDQ) or OUT.graph (any format)."""
+    """Quantise a float model.
+
+    MODEL is FILE.onnx, FILE.graph or package.module:factory (with --weights). The output is OUT.graph (any format) or
+    OUT.onnx (QDQ, integers of at most 8 bits).
+    """
     from edge.model_file import load_model
-    from edge.quantizing import quantise_model, save_quantised
+    from edge.quantizing import check_suffix, quantise_model, save_quantised
     from quant.scheme import parse_scheme
 
     scheme = parse_scheme(scheme_name)
+    check_suffix(output)
     refuse_existing(output, force)
-    dataset = load_data(data, pixel_scale, mean, std)
+    dataset = load_data(data, pixel_scale, mean, std, test_share=0)
     graph = load_model(model, weights, dataset.preprocess.shape)
     made = quantise_model(graph, scheme, dataset, count, seed)
     save_quantised(made, output)
@@ -60,8 +67,8 @@ def quantize(
 
 
 @click.command("eval")
-@click.argument("model")
-@data_options("--data", "Data; its test images are used.")
+@click.argument("model", metavar="MODEL_OR_BUNDLE")
+@data_options("--data", "Data; its test images are used, or all where there is no such part.")
 @click.option("--runtime", help="Execute a bundle with this runtime; default: the integer reference.")
 @weights_option
 @json_option
@@ -75,10 +82,15 @@ def evaluate(
     weights: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of a model (float or quantised) or of a bundle on test images."""
-    from edge.quantizing import evaluate_model
+    """Measure the accuracy of a model or a bundle.
 
-    result = evaluate_model(model, load_data(data, pixel_scale, mean, std), runtime, weights)
+    The model is float or quantised: FILE.onnx, FILE.graph or package.module:factory (with --weights). A bundle brings its own pre-processing.
+    """
+    from edge.quantizing import evaluate_model, is_bundle
+
+    if is_bundle(model) and (pixel_scale is not None or mean or std):
+        raise click.UsageError("a bundle brings its own pre-processing; leave out --pixel-scale, --mean and --std.")
+    result = evaluate_model(model, load_data(data, pixel_scale, mean, std, test_share=1), runtime, weights)
     if as_json:
         print_json(asdict(result))
         return
@@ -89,7 +101,7 @@ def evaluate(
 @model_argument
 @click.option("--target", "target_names", multiple=True, required=True, help="A target; may be given several times.")
 @data_options("--data", "Data whose test images become test vectors, and whose labels travel with the bundle.")
-@click.option("--vectors", default=16, show_default=True, help="How many test vectors.")
+@click.option("--vectors", type=click.IntRange(min=2), default=16, show_default=True, help="How many test vectors.")
 @click.option("--float", "float_model", help="The float model, for targets that write it (jetson-nano, jetson-tx2).")
 @click.option("--cut", help="Divide the network after this tensor into head and tail.")
 @click.option("--name", help="The bundle's name; default: the model's.")
@@ -109,14 +121,19 @@ def export(
     output: Path,
     force: bool,
 ) -> None:
-    """Export a quantised MODEL (.graph or QDQ .onnx) as a bundle; several targets become folders in OUTPUT."""
-    from edge.quantizing import ExportJob, export_model
+    """Export a quantised model as a bundle.
+
+    MODEL is FILE.graph or a QDQ FILE.onnx. The bundles of several targets become folders in OUTPUT.
+    """
+    from edge.quantizing import ExportJob, export_models, places_of
     from export.targets import find_target
 
-    chosen = [find_target(target) for target in target_names]
-    dataset = load_data(data, pixel_scale, mean, std)
+    targets = [find_target(target) for target in target_names]
+    places = places_of(targets, output)
+    for place in places:
+        refuse_existing(place, force)
+    dataset = load_data(data, pixel_scale, mean, std, test_share=1)
     job = ExportJob(model, float_model, dataset, vectors, cut, name)
-    for target in chosen:
-        path = output if len(chosen) == 1 else output / target.name
-        bundle = export_model(job, target, path, overwrite=force)
-        click.echo(f"{path}: {target.name}, digest {bundle.digest[:16]}")
+    made = export_models(job, targets, output, overwrite=force)
+    for place, bundle in zip(places, made, strict=True):
+        click.echo(f"{place}: {bundle.manifest.target}, digest {bundle.digest[:16]}")

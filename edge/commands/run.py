@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge.commands.common import json_option, print_json
+
+if TYPE_CHECKING:
+    from devices.run_record import RunRecord
 
 config_argument = click.argument("config", type=click.Path(path_type=Path))
 folder_option = click.option(
@@ -20,9 +24,13 @@ run_argument = click.argument("run_folder", metavar="RUN", type=click.Path(path_
 @folder_option
 @json_option
 def run(config: Path, output: Path | None, as_json: bool) -> None:
-    """Do the main job: train, quantise, export, verify, profile, report."""
-    from devices.report.summary import print_summary
+    """Train, quantise, export, verify, profile, report.
 
+    A second call resumes where the first one stopped.
+
+    Exit code 1 when an exported form computes something else than the reference, or no target took any scheme.
+    """
+    from devices.report.summary import print_summary
     from devices.run_record import to_json
     from edge.config import read_config
     from edge.pipeline import REPORT, run_pipeline
@@ -32,16 +40,33 @@ def run(config: Path, output: Path | None, as_json: bool) -> None:
     record = run_pipeline(settings, folder, lambda line: click.echo(line, err=True), show=not as_json)
     if as_json:
         click.echo(to_json(record), nl=False)
-        return
-    print_summary(record)
-    click.echo(f"report: {folder / REPORT}")
+    else:
+        print_summary(record)
+        click.echo(f"report: {folder / REPORT}")
+    _judge(record)
+
+
+def _judge(record: RunRecord) -> None:
+    """End with an error when the run proves that something is wrong; the report is there all the same."""
+    wrong = [(b, p) for b in record.bundles for p in b.parity if p.status == "wrong"]
+    if wrong:
+        bundle, first = wrong[0]
+        raise click.ClickException(
+            f"{len(wrong)} parity result{'s are' if len(wrong) > 1 else ' is'} wrong, first {bundle.path} "
+            f"({first.part} on {first.runtime}): {first.reason}"
+        )
+    if all(bundle.refused is not None for bundle in record.bundles):
+        raise click.ClickException(f"no target took any scheme: {record.bundles[0].refused}")
 
 
 @click.command()
 @config_argument
 @folder_option
 def train(config: Path, output: Path | None) -> None:
-    """Train the model of a configuration only; leaves model.onnx in the run folder."""
+    """Train the model of a configuration only.
+
+    Leaves model.onnx and weights.npz in the run folder.
+    """
     from edge.config import read_config
     from edge.pipeline import train_only
 
@@ -55,9 +80,11 @@ def train(config: Path, output: Path | None) -> None:
 @run_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default RUN/report.html.")
 def report(run_folder: Path, output: Path | None) -> None:
-    """Draw the report of a run: one HTML file without links to anywhere."""
-    from devices.report.page import write_report
+    """Draw the report of a run.
 
+    One HTML file without links to anywhere.
+    """
+    from devices.report.page import write_report
     from devices.run_record import read_run
 
     path = output or run_folder / "report.html"
