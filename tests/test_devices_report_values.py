@@ -138,6 +138,14 @@ def test_a_board_with_many_parts_gets_several_drawings():
     assert plots[0].drawing.count("<polyline") == SERIES
 
 
+def test_a_latency_of_zero_is_drawn_too():
+    run = run_records.one_sample()
+    zero = replace(run.measurements[0], latency_s=((0.0, 1e-6), (0.0, 0.0)))
+    (plot,) = latency_plots("measured", entries(replace(run, measurements=(zero,))))
+    assert "nan" not in plot.drawing
+    assert plot.drawing.count("<polyline") == 1
+
+
 def test_the_front_is_what_nothing_beats():
     points = [Point("a", 1, 0.9, None), Point("b", 2, 0.9, None), Point("c", 2, 0.95, None), Point("d", 0.5, 0.2, None)]
     assert best_of(points) == (True, False, True, True)

@@ -42,7 +42,8 @@ def latency_plots(method: str, found: Sequence[Entry]) -> tuple[LatencyPlot, ...
 def _latency_plot(title: str, found: Sequence[Entry]) -> LatencyPlot:
     frame = svg.Frame()
     curves = [tail_curve(entry.measurement.samples_s) for entry in found]
-    x = fitted([time for curve in curves for time, _ in curve], frame.x_pixels, log=True, margin=0.03)
+    times = [time for curve in curves for time, _ in curve]
+    x = fitted(times, frame.x_pixels, log=min(times) > 0, margin=0.03)
     least = min(share for curve in curves for _, share in curve)
     y = Scale(min(least, 0.5), 1.0, *frame.y_pixels, log=True)
     lines = [
