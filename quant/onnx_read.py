@@ -11,6 +11,15 @@ import numpy as np
 
 from quant.errors import QuantError
 from quant.formats import Array
+from quant.onnx_fold import DAMAGED, first_line, resolve
+
+#: Protobuf's own limit.
+MAX_BYTES = (1 << 31) - 1
+#: Before opset 7 operators broadcast by attributes and batch norm may train.
+MIN_OPSET = 7
+
+#: ONNX numbers of the types an input may have; integers are codes, with a DequantizeLinear behind them.
+_INPUT_KINDS = {1: "float32", 10: "float16", 11: "float64", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +29,7 @@ class OnnxModel:
     name: str
     opset: int
     input: str
+    input_dtype: np.dtype[Any]
     output: str
     nodes: tuple[Any, ...]
     constants: Mapping[str, Array]
@@ -33,32 +43,42 @@ def read_onnx(path: Path) -> OnnxModel:
         QuantError: the file is damaged or no ONNX model, has NaN or infinite weights, several inputs or outputs, or
             shapes that are not known for a batch of 1.
     """
+    model, stored = _parse(path)
+    opset = _opset(path, model)
+    name, output = _single(path, model.graph, stored)
+    nodes, constants, shapes = resolve(path, model, name, output, stored)
+    _check_finite(path, nodes, constants)
+    return OnnxModel(path.stem, opset, name, _input_dtype(path, model, name), output, nodes, constants, shapes)
+
+
+def _parse(path: Path) -> tuple[Any, dict[str, Array]]:
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
+        if not path.is_file():
+            raise FileNotFoundError("no such file" if not path.exists() else "it is not a regular file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"{path.stat().st_size} bytes; an ONNX file has at most {MAX_BYTES}")
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
-        constants = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, TypeError) as error:
-        raise QuantError(f"{path} is not a readable ONNX model: {_first_line(error)}") from error
-    _check_finite(path, constants)
-    name, output = _single(path, model.graph, constants)
-    nodes = _fold_constants(model, constants)
-    return OnnxModel(
-        path.stem, _opset(path, model), name, output, nodes, constants, _shapes(path, model, nodes, name, constants)
-    )
+        if len(model.graph.sparse_initializer):
+            raise ValueError("sparse weights are not supported")
+        return model, {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    except (DecodeError, onnx.checker.ValidationError, OSError, *DAMAGED) as error:
+        raise QuantError(f"{path} is not a readable ONNX model: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _check_finite(path: Path, constants: Mapping[str, Array]) -> None:
+def _check_finite(path: Path, nodes: tuple[Any, ...], constants: Mapping[str, Array]) -> None:
+    read = {name for node in nodes for name in node.input}
     for name, array in constants.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.size(array) - np.isfinite(array).sum())
-            raise QuantError(f"{path}: weight '{name}' has {bad} NaN or infinite values of {array.size}; train again.")
+        # Limits of a Clip may be infinite. Kind V are the small floats and integers of ml_dtypes.
+        if array.dtype.kind not in "fV" or array.ndim == 0 or name not in read:
+            continue
+        bad = int(array.size - np.isfinite(array.astype(np.float64)).sum())
+        if not bad:
+            continue
+        raise QuantError(f"{path}: weight '{name}' has {bad} NaN or infinite values of {array.size}; train again.")
 
 
 def _single(path: Path, graph: Any, constants: Mapping[str, Array]) -> tuple[str, str]:
@@ -69,59 +89,20 @@ def _single(path: Path, graph: Any, constants: Mapping[str, Array]) -> tuple[str
     return inputs[0], outputs[0]
 
 
+def _input_dtype(path: Path, model: Any, name: str) -> np.dtype[Any]:
+    import onnx
+
+    kind = next(value for value in model.graph.input if value.name == name).type.tensor_type.elem_type
+    if kind not in _INPUT_KINDS:
+        known = onnx.TensorProto.DataType.Name(kind) if kind in onnx.TensorProto.DataType.values() else kind
+        raise QuantError(f"{path}: input '{name}' is of type {known}; supported: {', '.join(_INPUT_KINDS.values())}.")
+    return np.dtype(_INPUT_KINDS[kind])
+
+
 def _opset(path: Path, model: Any) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions:
         raise QuantError(f"{path}: the model names no ONNX opset.")
+    if versions[0] < MIN_OPSET:
+        raise QuantError(f"{path}: opset {versions[0]} is too old; export with opset {MIN_OPSET} or later (best 17).")
     return int(versions[0])
-
-
-def _fold_constants(model: Any, constants: dict[str, Array]) -> tuple[Any, ...]:
-    """Evaluate nodes whose inputs are all constants (ONNX's reference evaluator); return the others."""
-    from onnx.reference import ReferenceEvaluator
-
-    left = []
-    for node in model.graph.node:
-        names = [name for name in node.input if name]
-        quantises = node.op_type in ("QuantizeLinear", "DequantizeLinear")
-        if quantises or not all(name in constants for name in names):
-            left.append(node)
-            continue
-        evaluator = ReferenceEvaluator(node, opsets={entry.domain: entry.version for entry in model.opset_import})
-        values = evaluator.run(None, {name: constants[name] for name in names})
-        constants.update(zip(node.output, values, strict=True))
-    return tuple(left)
-
-
-def _shapes(
-    path: Path, model: Any, nodes: tuple[Any, ...], name: str, constants: Mapping[str, Array]
-) -> dict[str, tuple[int, ...]]:
-    """Infer shapes of the folded graph: pads that torch computes from constants are known only there."""
-    import onnx
-
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    dims = next(value for value in fixed.graph.input if value.name == name).type.tensor_type.shape.dim
-    if not dims:
-        raise QuantError(f"{path}: input '{name}' has no shape; export the model with a known input shape.")
-    dims[0].dim_value = 1
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    del fixed.graph.value_info[:]
-    del fixed.graph.node[:]
-    fixed.graph.node.extend(nodes)
-    stored = {item.name for item in fixed.graph.initializer}
-    fixed.graph.initializer.extend(
-        onnx.numpy_helper.from_array(value, key) for key, value in constants.items() if key not in stored
-    )
-    try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise QuantError(f"{path}: shapes do not fit a batch of 1: {_first_line(error)}") from error
-    shapes = {key: tuple(value.shape) for key, value in constants.items()}
-    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-    unknown = [key for key, shape in shapes.items() if key not in constants and 0 in shape]
-    if unknown:
-        raise QuantError(f"{path}: tensor '{unknown[0]}' has an unknown size; export with fixed height and width.")
-    return shapes
