@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
-from quant.formats import Array
+from quant.formats import Array, find_format
 from quant.graph import Graph
 from quant.operators import Operator
 
@@ -60,6 +60,18 @@ def check_name(name: str) -> str:
     return name
 
 
+def spell_formats(names: tuple[str, ...]) -> str:
+    """Return a short list of format names for a message: runs of integers become one range."""
+    if not names:
+        return "float only"
+    integers = [name for name in names if name.lstrip("u").startswith("int")]
+    if len(integers) < 4:
+        return ", ".join(names)
+    bits = sorted({find_format(name).bits for name in integers})
+    others = ["every minifloat"] if len(names) - len(integers) > 20 else [n for n in names if n not in integers]
+    return ", ".join([f"integers of {bits[0]} to {bits[-1]} bits", *others])
+
+
 def check_capability(target: Target, graph: Graph) -> None:
     """Check that `target` can express a quantised graph.
 
@@ -76,7 +88,7 @@ def check_capability(target: Target, graph: Graph) -> None:
         if quant.format.name not in capability.activations:
             raise ExportError(
                 f"{target.name}: activation '{name}' is {quant.format.name}; this target takes "
-                f"{', '.join(capability.activations) or 'float only'}. Quantise with another scheme, or export to "
+                f"{spell_formats(capability.activations)}. Quantise with another scheme, or export to "
                 "arm-m or fpga, which execute every format."
             )
         if capability.symmetric and quant.zero != 0:
@@ -89,5 +101,5 @@ def check_capability(target: Target, graph: Graph) -> None:
         if weight is not None and weight.format.name not in capability.weights:
             raise ExportError(
                 f"{target.name}: weight '{name}' is {weight.format.name}; this target takes "
-                f"{', '.join(capability.weights) or 'float only'}."
+                f"{spell_formats(capability.weights)}."
             )

@@ -21,7 +21,11 @@ class Session(Protocol):
         """Return the codes of every graph tensor this runtime can show for a batch, by tensor name."""
 
     def timed(self, codes: Array) -> Callable[[], None]:
-        """Return a function that runs one inference of `codes[:1]`, prepared so that only the inference is timed."""
+        """Return a function that runs one inference of `codes[:1]`: a ready input is passed in, its output copied out.
+
+        Which type the input has, and whether its quantisation is part of the inference, is the runtime's own; its
+        docstring says so.
+        """
 
     def close(self) -> None:
         """Free what the session holds."""

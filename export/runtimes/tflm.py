@@ -60,13 +60,16 @@ class MicroSession:
         return {self._graph.input: codes, **dict(zip(names, values, strict=True))}
 
     def timed(self, codes: Array) -> Callable[[], None]:
-        """Return one inference of `codes[:1]`: `invoke()` alone, with the input set before.
+        """Return one inference of `codes[:1]`: passing the int8 input, the network, the copy of the output.
 
-        TFLite-Micro may reuse the input's memory, so repeated calls compute on other codes; kernels take the same
-        time for all. These are plain reference kernels for x86: a figure about this machine, not about a board.
+        These are plain reference kernels for x86: a figure about this machine, not about a board.
         """
-        self._interpreter.set_input(to_file(codes[:1], self._graph.quant(self._graph.input).format), 0)
-        return partial(_only_invoke, self._interpreter)
+        image = to_file(codes[:1], self._graph.quant(self._graph.input).format)
+
+        def infer() -> None:
+            _invoke(self._interpreter, 1, image)
+
+        return infer
 
     def close(self) -> None:
         """Drop the interpreter and its arena."""
@@ -78,10 +81,6 @@ def _opened(data: bytes, graph: Graph) -> Any:
         return _interpreter(data, arena_bytes(graph, data))
     except RUNTIME_ERRORS as error:
         raise ExportError(f"tflite-micro refuses the .tflite file of '{graph.name}': {error}") from error
-
-
-def _only_invoke(interpreter: Any) -> None:
-    interpreter.invoke()
 
 
 def _invoke(interpreter: Any, outputs: int, image: Array) -> list[Array]:
