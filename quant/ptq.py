@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from quant.passes.drop_softmax import drop_softmax
 from quant.passes.fold_batch_norm import fold_batch_norm
 from quant.passes.fold_pad import fold_pad
 from quant.passes.fuse_clip import fuse_clip
+from quant.passes.own_parameters import own_parameters
 from quant.program import lower
 from quant.ranges import Ranges, check_calibration, estimate_ranges
 from quant.rounding import to_nearest_ordinals
@@ -25,7 +26,7 @@ Pass = Callable[[Graph], Graph]
 #: Largest magnitude a bias may have in accumulator units: leaves three bits of int32, and of 48 bits, for the sum.
 BIAS_LIMIT, BIAS_LIMIT_WIDE = 1 << 28, 1 << 44
 #: What prepares a float graph, in this order. Each keeps the function (drop_softmax keeps the labels).
-PASSES: tuple[Pass, ...] = (fold_batch_norm, fold_pad, fuse_clip, drop_softmax)
+PASSES: tuple[Pass, ...] = (own_parameters, fold_batch_norm, fold_pad, fuse_clip, drop_softmax)
 
 
 def prepare(graph: Graph) -> Graph:
@@ -41,6 +42,8 @@ def prepare(graph: Graph) -> Graph:
             graph = check(step(graph))
         except QuantError as error:
             raise QuantError(f"pass {step.__name__}: {error}") from error
+    if not graph.nodes:
+        raise QuantError(f"graph '{graph.name}' computes nothing that can be quantised.")
     return graph
 
 
@@ -62,8 +65,8 @@ def quantise(graph: Graph, scheme: Scheme, calibration: Array) -> Graph:
 
 def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
     """Quantise a prepared float graph whose activation ranges are known."""
-    shared = _share_ranges(graph, ranges)
     formats = _activation_formats(graph, scheme)
+    shared = _share_ranges(graph, with_headroom(graph, ranges, formats))
     tensors = dict(graph.tensors)
     for name in graph.activations():
         quant = activation_quant(formats[name], *shared[name], symmetric=scheme.symmetric)
@@ -129,6 +132,35 @@ def _float32(value: float) -> float:
     return float(max(np.float32(value), np.finfo(np.float32).tiny))
 
 
+def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -> Ranges:
+    """Widen ranges that are tiny beside what a node's inputs can give: its multiplier would leave int32.
+
+    A layer that is all but dead makes values near 0 from large inputs. With A, the largest magnitude its inputs allow,
+    an output step of A / 2^29 keeps accumulators below 2^31 behind every left shift (quant.program); sums, means and
+    clips, whose inputs are shifted left before, need 2^-13 of A as range.
+    """
+    wide = dict(ranges)
+    for node in graph.nodes:
+        fmt, (low, high) = formats[node.output], wide[node.output]
+        if fmt.is_minifloat or isinstance(node.op, MOVES):
+            continue
+        reach = _reach(graph, node, wide)
+        steps = fmt.max_ordinal - fmt.min_ordinal
+        least = reach * steps * 2.0**-29 if isinstance(node.op, Conv | Gemm) else reach * 2.0**-13
+        if 0 < high - low < least:
+            wide[node.output] = (low, low + least)
+    return wide
+
+
+def _reach(graph: Graph, node: Node, ranges: Ranges) -> float:
+    """Return the largest magnitude a node can make from inputs anywhere in their ranges."""
+    spans = [max(ranges[name][1], 0.0) - min(ranges[name][0], 0.0) for name in node.inputs if name in ranges]
+    if not isinstance(node.op, Conv | Gemm):
+        return sum(spans)
+    weight, bias = (np.abs(graph.weights[name].astype(np.float64)) for name in node.inputs[1:])
+    return float((weight.reshape(len(weight), -1).sum(axis=1) * spans[0] + bias).max())
+
+
 def _align_moves(graph: Graph) -> Graph:
     """Put a Requantize where formats differ around an operator that only moves codes (mixed schemes)."""
     nodes: list[Node] = []
@@ -179,7 +211,12 @@ def quantise_weight(
 
     Returns:
         Codes of `fmt.dtype`, and their Quant with one scale or one per output channel (axis 0).
+
+    Raises:
+        QuantError: the format is unsigned.
     """
+    if not fmt.signed:
+        raise QuantError(f"weights are negative too; {fmt.name} is not a signed format.")
     flat = np.abs(weight.reshape(len(weight), -1)).astype(np.float64)
     top = flat.max(axis=1) if per_channel else np.array([flat.max()])
     least = np.broadcast_to(floor, (len(weight),)) if per_channel else np.array([np.max(floor)])

@@ -28,10 +28,14 @@ def check_calibration(graph: Graph, inputs: Array) -> Array:
         raise QuantError(f"calibration data has shape {list(inputs.shape)}; the model takes [N, {str(list(want))[1:]}.")
     if len(inputs) == 0:
         raise QuantError("calibration data is empty; give at least one image, better 100 to 500.")
-    if not np.isfinite(inputs).all():
-        bad = int(np.argwhere(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0][0])
-        raise QuantError(f"calibration data has NaN or infinite values, first in image {bad}.")
-    return inputs.astype(np.float32)
+    if inputs.dtype.kind not in "fiub":
+        raise QuantError(f"calibration data is of type {inputs.dtype}; it must be numbers, best float32.")
+    with np.errstate(over="ignore"):
+        values = inputs.astype(np.float32)
+    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if not finite.all():
+        raise QuantError(f"calibration data has NaN or infinite values, first in image {int(np.argmin(finite))}.")
+    return values
 
 
 def estimate_ranges(graph: Graph, inputs: Array, percentile: float | None) -> Ranges:
@@ -41,9 +45,18 @@ def estimate_ranges(graph: Graph, inputs: Array, percentile: float | None) -> Ra
         graph: a float graph after the passes, so that ranges are those of fused outputs.
         inputs: calibration inputs, float32 [N, ...], checked.
         percentile: None for minimum and maximum; else the two-sided percentile, e.g. 99.99 keeps that share of
-            values below `high` and above `low`.
+            values below `high` and above `low`, up to one of BINS histogram bins.
+
+    Raises:
+        QuantError: an activation is NaN or infinite.
     """
     ranges = _min_max(graph, inputs)
+    for name, limit in ranges.items():
+        if not np.isfinite(limit).all():
+            raise QuantError(
+                f"graph '{graph.name}': activation '{name}' reaches {limit[0]} .. {limit[1]} on the calibration data; "
+                "the float model itself overflows there. Check its weights and the scale of the inputs."
+            )
     return ranges if percentile is None or percentile == 100 else _percentiles(graph, inputs, ranges, percentile)
 
 

@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from quant.errors import QuantError
 from quant.formats import Format, find_format, integer
 
-_SHORT = re.compile(r"w(\d+)a(\d+)")
+_SHORT = re.compile(r"w([0-9]{1,4})a([0-9]{1,4})")
 _LONG = re.compile(r"w([a-z]+\w*?)-a([a-z]+\w*)")
 
 
@@ -62,7 +62,7 @@ class Scheme:
         """Print the name that parses back to this scheme."""
         options = ["sym"] * self.symmetric + ["pt"] * (not self.per_channel)
         if self.percentile is not None:
-            options.append(f"p{self.percentile:g}")
+            options.append("p" + repr(float(self.percentile)).removesuffix(".0"))
         head = "-".join([str(self.formats), *options])
         return ";".join([head, *(f"{pattern}={formats}" for pattern, formats in self.rules)])
 
@@ -87,6 +87,12 @@ def parse_scheme(text: str) -> Scheme:
             raise QuantError(f"scheme '{text}': option '{option}' is given twice.")
         seen.add(key)
         scheme = _with_option(scheme, option, text)
+    activations = [formats.activation for formats in (scheme.formats, *(formats for _, formats in scheme.rules))]
+    unsigned = [fmt.name for fmt in activations if not fmt.signed]
+    if scheme.symmetric and unsigned:
+        raise QuantError(
+            f"scheme '{text}': {unsigned[0]} cannot be symmetric around 0; use a signed format or no -sym."
+        )
     return scheme
 
 
@@ -106,10 +112,16 @@ def _formats(base: str, text: str) -> Formats:
                 raise QuantError(f"scheme '{text}': integers have 2 to 16 bits, not {width}.")
         return Formats(integer(widths[0]), integer(widths[1]))
     if long:
-        return Formats(find_format(long[1]), find_format(long[2]))
+        return _signed_weights(Formats(find_format(long[1]), find_format(long[2])), text)
     raise QuantError(
         f"scheme '{text}': '{base}' is not a pair of formats. Write w8a8 (integer bits) or we4m3-ae4m3 (format names)."
     )
+
+
+def _signed_weights(formats: Formats, text: str) -> Formats:
+    if not formats.weight.signed:
+        raise QuantError(f"scheme '{text}': weights are negative too; use a signed format, not {formats.weight.name}.")
+    return formats
 
 
 def _rule(rule: str, text: str) -> tuple[str, Formats]:
@@ -124,7 +136,7 @@ def _with_option(scheme: Scheme, option: str, text: str) -> Scheme:
         return replace(scheme, symmetric=True)
     if option == "pt":
         return replace(scheme, per_channel=False)
-    if re.fullmatch(r"p\d+(\.\d+)?", option) and 50 < float(option[1:]) <= 100:
+    if re.fullmatch(r"p[0-9]{1,3}(\.[0-9]{1,30})?", option) and 50 < float(option[1:]) <= 100:
         return replace(scheme, percentile=float(option[1:]))
     raise QuantError(
         f"scheme '{text}': unknown option '{option}'. Options: sym (symmetric activations), pt (weights per tensor), "

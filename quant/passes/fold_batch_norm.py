@@ -15,8 +15,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
     """Replace every BatchNorm.
 
     y = (x - mean) / sqrt(variance + epsilon) * gamma + beta is an affine map per channel: behind a Conv or Gemm that
-    nothing else reads it goes into weights and bias, elsewhere it becomes a depthwise 1x1 convolution. The function
-    is unchanged up to float rounding (computed in float64).
+    nothing else reads it goes into weights and bias, elsewhere it becomes a depthwise 1x1 convolution (for vectors, a
+    diagonal fully connected layer). The function is unchanged up to float rounding (computed in float64).
     """
     nodes: list[Node] = []
     weights, tensors = dict(graph.weights), dict(graph.tensors)
@@ -30,7 +30,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
             _scale_layer(weights, before, scale, offset)
             nodes[nodes.index(before)] = replace(before, output=node.output)
         else:
-            nodes.append(_depthwise(node, weights, tensors, scale, offset))
+            nodes.append(_alone(node, weights, tensors, scale, offset))
     return with_nodes(graph, tuple(nodes), tensors=tensors, weights=weights)
 
 
@@ -41,7 +41,8 @@ def _affine(node: Node, op: BatchNorm, weights: dict[str, Array]) -> tuple[Array
 
 
 def _foldable(graph: Graph, node: Node) -> bool:
-    return isinstance(node.op, Conv | Gemm) and node.clip is None and len(graph.consumers(node.output)) == 1
+    alone = len(graph.consumers(node.output)) == 1 and node.output != graph.output
+    return isinstance(node.op, Conv | Gemm) and node.clip is None and alone
 
 
 def _scale_layer(weights: dict[str, Array], layer: Node, scale: Array, offset: Array) -> None:
@@ -51,10 +52,11 @@ def _scale_layer(weights: dict[str, Array], layer: Node, scale: Array, offset: A
     weights[layer.inputs[2]] = (bias * scale + offset).astype(np.float32)
 
 
-def _depthwise(node: Node, weights: dict[str, Array], tensors: dict[str, Tensor], scale: Array, offset: Array) -> Node:
+def _alone(node: Node, weights: dict[str, Array], tensors: dict[str, Tensor], scale: Array, offset: Array) -> Node:
+    image = len(tensors[node.inputs[0]].shape) == 4
     names = (f"{node.name}.weight", f"{node.name}.bias")
-    weights[names[0]] = scale.reshape(-1, 1, 1, 1).astype(np.float32)
+    weights[names[0]] = (scale.reshape(-1, 1, 1, 1) if image else np.diag(scale)).astype(np.float32)
     weights[names[1]] = offset.astype(np.float32)
     for name in names:
         tensors[name] = Tensor(weights[name].shape)
-    return Node(node.name, Conv(groups=scale.size), (node.inputs[0], *names), node.output)
+    return Node(node.name, Conv(groups=scale.size) if image else Gemm(), (node.inputs[0], *names), node.output)

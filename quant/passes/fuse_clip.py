@@ -33,6 +33,8 @@ def _fusable(graph: Graph, node: Node) -> bool:
 
 
 def _meet(first: tuple[float, float] | None, second: tuple[float, float]) -> tuple[float, float]:
+    """Return the one clip that two in a row are; limits that do not overlap give a constant."""
     if first is None:
         return second
-    return max(first[0], second[0]), min(first[1], second[1])
+    low, high = (min(max(limit, second[0]), second[1]) for limit in first)
+    return low, high
