@@ -11,6 +11,7 @@ from devices.measurement import Measurement
 from devices.report import units
 from devices.report.joined import entries
 from devices.report.paired import standard_error
+from devices.report.summary import Rows, text_table
 from devices.run_record import RunRecord
 from edge.comparison import (
     NOT_COMPARED,
@@ -25,7 +26,6 @@ from edge.latency_ratio import differing_conditions, differing_versions, latency
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table
 
 V = TypeVar("V")
 #: What a figure belongs to: target, scheme, part, board.
@@ -224,11 +224,8 @@ def comparison_table(found: Comparison) -> Group:
     from rich.text import Text
 
     head = [Text(f"base:  {found.base}"), Text(f"other: {found.other}"), *(Text(f"note: {n}") for n in found.notes)]
-    tables = [_table(title, columns, rows) for title, columns, rows in _tables(found) if rows]
+    tables = [text_table(title, columns, rows) for title, columns, rows in _tables(found) if rows]
     return Group(*head, *tables, *(Text(line) for line in found.unmatched))
-
-
-Rows = list[tuple[str, ...]]
 
 
 def _tables(found: Comparison) -> tuple[tuple[str, tuple[str, ...], Rows], ...]:
@@ -276,15 +273,3 @@ def _parity_row(item: ParityChange) -> tuple[str, ...]:
 
 def _times(ratio: float | None) -> str:
     return units.DASH if ratio is None else units.significant(ratio, 4)
-
-
-def _table(title: str, columns: tuple[str, ...], rows: Rows) -> Table:
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    table = RichTable(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table

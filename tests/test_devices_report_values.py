@@ -138,9 +138,13 @@ def test_a_board_with_many_parts_gets_several_drawings():
     assert plots[0].drawing.count("<polyline") == SERIES
 
 
+def test_too_few_samples_are_not_drawn():
+    assert latency_plots("measured", entries(run_records.one_sample())) == ()
+
+
 def test_a_latency_of_zero_is_drawn_too():
     run = run_records.one_sample()
-    zero = replace(run.measurements[0], latency_s=((0.0, 1e-6), (0.0, 0.0)))
+    zero = replace(run.measurements[0], latency_s=((0.0, 1e-6) * 6, (0.0, 0.0)))
     (plot,) = latency_plots("measured", entries(replace(run, measurements=(zero,))))
     assert "nan" not in plot.drawing
     assert plot.drawing.count("<polyline") == 1
@@ -166,6 +170,14 @@ def test_fronts_hold_whole_networks_of_one_method_and_one_device():
     ] + [f"{run_records.E4M3} on host-c"]
     assert "simulated" in found["mps2-an386: instructions"].axis
     assert draw(found["A CPU: latency"]).count("<circle") == 5
+
+
+def test_a_point_with_a_wrong_check_is_shown_but_never_on_the_front():
+    found = {front.title: front for front in fronts(run_records.with_wrong())}["A CPU: latency"]
+    names = [point.name for point in found.points]
+    assert names[:2] == ["w8a8 on host-ort (a check is wrong)", "w8a8 on host-openvino (a check is wrong)"]
+    assert best_of(found.points) == (False, False, True, False, False)
+    assert 'class="point wrong"' in draw(found)
 
 
 def test_one_point_is_no_front():
@@ -196,7 +208,10 @@ def test_tally_and_headline_never_count_what_was_not_run():
     assert "nothing is proven" in headline(counted)
     run = run_records.full()
     good = replace(run, bundles=(run.bundles[0], run.bundles[5], run.bundles[8]))
-    assert headline(tally(good)) == "All 5 executed checks agree with the integer reference: 3 bit for bit, 2 bounded."
+    assert (
+        headline(tally(good))
+        == "All 5 executed checks agree with the integer reference: 3 bit for bit and 2 within their bound."
+    )
     assert tally(good).kind == "good"
     assert tally(run_records.with_wrong()).kind == "bad"
 

@@ -10,6 +10,7 @@ from devices.report import svg, units
 from devices.report.joined import Entry, cost, entries, machine, with_metric
 from devices.report.paired import standard_error
 from devices.report.scale import WIDE, Scale, fitted
+from devices.report.verdict import has_wrong
 from devices.run_record import RunRecord, SchemeRecord
 
 RADIUS = 8.0
@@ -17,12 +18,16 @@ RADIUS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One choice: its name, cost (smaller is better), accuracy as a share and its standard error."""
+    """One choice: its name, cost (smaller is better), accuracy as a share and its standard error.
+
+    `sound` is False when a check of it is wrong: it is shown, but never on the front.
+    """
 
     name: str
     cost: float
     accuracy: float
     error: float | None
+    sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,9 @@ class Front:
 
 
 def best_of(points: Sequence[Point]) -> tuple[bool, ...]:
-    """Say for each point whether no other is at least as good in both and better in one."""
-    return tuple(not any(_beats(other, point) for other in points) for point in points)
+    """Say for each sound point whether no other sound one is at least as good in both and better in one."""
+    sound = [point for point in points if point.sound]
+    return tuple(point.sound and not any(_beats(other, point) for other in sound) for point in points)
 
 
 def _beats(one: Point, other: Point) -> bool:
@@ -57,7 +63,10 @@ def fronts(run: RunRecord) -> tuple[Front, ...]:
 
 
 def _weights(run: RunRecord) -> Front:
-    points = tuple(_point(record.scheme, record.weight_bytes, record) for record in run.schemes)
+    wrong = {bundle.scheme for bundle in run.bundles if has_wrong(bundle)}
+    points = tuple(
+        _point(record.scheme, record.weight_bytes, record, record.scheme not in wrong) for record in run.schemes
+    )
     return Front("any device: weights", "weights", points, run.float_accuracy, lambda v: units.size(round(v)))
 
 
@@ -94,13 +103,20 @@ def _known(run: RunRecord) -> tuple[Entry, ...]:
 def _points(run: RunRecord, found: Sequence[Entry], metric: str, *, boards: bool) -> tuple[Point, ...]:
     records = {record.scheme: record for record in run.schemes}
     return tuple(
-        _point(entry.title if boards else entry.scheme, cost(entry, metric), records[entry.scheme]) for entry in found
+        _point(
+            entry.title if boards else entry.scheme,
+            cost(entry, metric),
+            records[entry.scheme],
+            entry.bundle is None or not has_wrong(entry.bundle),
+        )
+        for entry in found
     )
 
 
-def _point(name: str, value: float, record: SchemeRecord) -> Point:
+def _point(name: str, value: float, record: SchemeRecord, sound: bool) -> Point:
     accuracy = record.accuracy.quantised_accuracy
-    return Point(name, value, accuracy, standard_error(accuracy, record.accuracy.images))
+    error = standard_error(accuracy, record.accuracy.images)
+    return Point(name if sound else f"{name} (a check is wrong)", value, accuracy, error, sound)
 
 
 def short_count(value: float) -> str:
@@ -144,7 +160,7 @@ def _places(scale: Scale) -> int:
 
 def _mark(index: int, point: Point, on_front: bool, x: Scale, y: Scale) -> str:
     cx, cy = x.place(point.cost), y.place(point.accuracy)
-    kind = "point best" if on_front else "point"
+    kind = "point best" if on_front else "point" if point.sound else "point wrong"
     error = point.error or 0.0
     bar = svg.line(cx, y.place(point.accuracy - error), cx, y.place(point.accuracy + error), "error")
     circle = svg.tag("circle", {"class": kind, "cx": cx, "cy": cy, "r": RADIUS})

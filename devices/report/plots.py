@@ -15,6 +15,8 @@ from devices.report.scale import Scale, fitted
 SERIES = 4
 #: Points of a curve: more than the eye sees, far fewer than the samples.
 POINTS = 160
+#: Fewer samples are no distribution and are not drawn.
+LEAST_SAMPLES = 10
 #: A strip shows at least this much up and down, so that quiet windows look quiet.
 STRIP_SPAN = 0.10
 
@@ -30,6 +32,7 @@ class LatencyPlot:
 
 def latency_plots(method: str, found: Sequence[Entry]) -> tuple[LatencyPlot, ...]:
     """Return drawings of latencies of one method, a board at a time."""
+    found = [entry for entry in found if len(entry.measurement.samples_s) >= LEAST_SAMPLES]
     boards = dict.fromkeys(entry.measurement.board for entry in found)
     plots = []
     for board in boards:
@@ -90,6 +93,6 @@ def window_strip(measurement: Measurement) -> str:
         svg.tag("circle", {"class": "dot", "cx": step * (i + 0.5), "cy": y.place(m), "r": 2})
         for i, m in enumerate(medians)
     ]
-    title = f"medians of {len(medians)} windows, {units.seconds(min(medians))} to {units.seconds(max(medians))}"
+    title = f"medians by window, {units.seconds(min(medians))} to {units.seconds(max(medians))}"
     middle_line = svg.line(0.0, y.place(middle), width, y.place(middle), "grid")
     return svg.drawing(width, height, title, middle_line, *dots, kind="strip")

@@ -54,9 +54,9 @@ def _count(samples: Sequence[int] | None) -> str:
 
 def summary_table(run: RunRecord) -> tuple[Table, ...]:
     """Return rich tables: accuracy of every scheme, parity of every bundle, what the boards gave."""
-    found = [_table("Accuracy", _ACCURACY_COLUMNS, [_accuracy(run), *_schemes(run)])]
+    found = [text_table("Accuracy", _ACCURACY_COLUMNS, [_accuracy(run), *_schemes(run)])]
     if run.bundles:
-        found.append(_table("Bundles", _BUNDLE_COLUMNS, list(dict.fromkeys(map(_bundle, run.bundles)))))
+        found.append(text_table("Bundles", _BUNDLE_COLUMNS, list(dict.fromkeys(map(_bundle, run.bundles)))))
     found += _profiles(entries(run))
     return tuple(found)
 
@@ -107,7 +107,7 @@ def _profiles(found: Sequence[Entry]) -> list[Table]:
         columns = ("scheme", "part", "board", *_METRIC_COLUMNS)
         kept = [i for i in range(len(columns)) if any(row[i] != units.DASH for row in rows)]
         table_rows = [tuple(row[i] for i in kept) for row in rows]
-        tables.append(_table(f"Profile, {method}", tuple(columns[i] for i in kept), table_rows))
+        tables.append(text_table(f"Profile, {method}", tuple(columns[i] for i in kept), table_rows))
     return tables
 
 
@@ -115,7 +115,8 @@ def _profile(entry: Entry) -> tuple[str, ...]:
     return (entry.scheme, entry.measurement.part, entry.measurement.board, *_metrics(entry.measurement))
 
 
-def _table(title: str, columns: Sequence[str], rows: Rows) -> Table:
+def text_table(title: str, columns: Sequence[str], rows: Rows) -> Table:
+    """Return a rich table of plain text; long cells fold."""
     from rich.table import Table as RichTable
     from rich.text import Text
 

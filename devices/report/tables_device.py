@@ -42,15 +42,19 @@ def _latency_row(entry: Entry) -> tuple[Cell, ...]:
         item.part,
         Cell(item.board, item.runtime),
         units.count(found.n),
-        Cell(units.seconds(found.median), f"± {units.seconds(found.mad)} MAD"),
+        Cell(units.seconds(found.median), f"± {units.seconds(found.mad)} MAD" if found.n > 1 else ""),
         _tail(samples, 0.9),
         _tail(samples, 0.99),
-        Cell("", f"{len(item.latency_s or ())} windows", drawing=window_strip(item)),
+        Cell("", _windows(len(item.latency_s or ())), drawing=window_strip(item)),
         units.seconds(warm.open_s) if warm else units.DASH,
         units.seconds(warm.first_s) if warm else units.DASH,
         f"{state.load_before:.1f} → {state.load_after:.1f}",
         Cell(names or "none", kind="warn" if names else ""),
     )
+
+
+def _windows(number: int) -> str:
+    return f"{number} window{'s' if number != 1 else ''}"
 
 
 def _tail(samples: Sequence[float], p: float) -> Cell:

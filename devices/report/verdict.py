@@ -59,7 +59,9 @@ def headline(found: Tally) -> str:
         verb = "proves" if open_ == 1 else "prove"
         return f"{found.agreed} of {found.executed} executed checks agree; {open_} {verb} nothing either way."
     checks = "The one executed check agrees" if found.executed == 1 else f"All {found.executed} executed checks agree"
-    return f"{checks} with the integer reference: {found.of('bit-exact')} bit for bit, {found.of('bounded')} bounded."
+    kinds = (("bit for bit", found.of("bit-exact")), ("within their bound", found.of("bounded")))
+    how = " and ".join(f"{number} {words}" for words, number in kinds if number)
+    return f"{checks} with the integer reference: {how}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,15 @@ def refusals(run: RunRecord) -> tuple[tuple[BundleRecord, str], ...]:
     return tuple((bundle, bundle.refused or "") for bundle in seen.values())
 
 
+def has_wrong(bundle: BundleRecord) -> bool:
+    """Whether a check of the bundle is wrong."""
+    return any(parity.status == "wrong" for parity in bundle.parity)
+
+
 def _is_sound(run: RunRecord, scheme: str) -> bool:
-    results = [parity for bundle in run.bundles if bundle.scheme == scheme for parity in bundle.parity]
-    return any(r.passed for r in results) and not any(r.status == "wrong" for r in results)
+    found = [bundle for bundle in run.bundles if bundle.scheme == scheme]
+    passed = any(parity.passed for bundle in found for parity in bundle.parity)
+    return passed and not any(has_wrong(bundle) for bundle in found)
 
 
 def _is_timed(entry: Entry) -> bool:
