@@ -29,26 +29,29 @@ def reason_to_skip(words: list[str]) -> str | None:
     return next((reason for board in boards if (reason := missing(find_board(board)))), None)
 
 
+def type_in(line: str, desk: Path) -> subprocess.CompletedProcess[str]:
+    """Run one line of the README in a folder."""
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [*EDGEMILL, *shlex.split(line)[1:]]
+    return subprocess.run(words, cwd=desk, env=surroundings, capture_output=True, text=True, timeout=900, check=False)
+
+
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Path:
-    """An empty folder with the examples in it, where the README's commands are typed one after the other."""
-    folder = tmp_path_factory.mktemp("desk")
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    return folder
+def typed(tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What came of each line, typed one after the other in an empty folder with the examples in it."""
+    desk = tmp_path_factory.mktemp("desk")
+    shutil.copytree(ROOT / "examples", desk / "examples")
+    return {line: type_in(line, desk) for line in LINES if not reason_to_skip(shlex.split(line))}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
-def test_a_command_of_the_readme_runs(desk, line):
-    name, *words = shlex.split(line)
-    assert name == "edgemill"
-    reason = reason_to_skip(words)
+def test_a_command_of_the_readme_runs(typed, line):
+    reason = reason_to_skip(shlex.split(line))
     if reason:
         pytest.skip(reason)
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*EDGEMILL, *words], cwd=desk, env=surroundings, capture_output=True, text=True, timeout=900, check=False
-    )
+    assert line.startswith("edgemill ")
+    done = typed[line]
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
