@@ -91,22 +91,26 @@ def difference(graph: Graph, node: str, expected: Array, actual: Array) -> Layer
     """Compare one layer's codes; None when they are equal.
 
     Raises:
-        ExportError: the runtime returned another shape.
+        ExportError: the runtime returned another shape or another type than codes of that tensor have.
     """
     made = next(n for n in graph.nodes if n.name == node)
     if expected.shape != actual.shape:
         raise ExportError(f"node '{node}' ({made.kind}): shape {actual.shape} instead of {expected.shape}.")
+    if expected.dtype != actual.dtype:
+        raise ExportError(f"node '{node}' ({made.kind}): codes of type {actual.dtype} instead of {expected.dtype}.")
     fmt = graph.quant(made.output).format
     steps = np.abs(fmt.to_ordinals(expected) - fmt.to_ordinals(actual))
-    if not steps.any():
+    # Codes, not steps: a minifloat's two zeros are no step apart, and still not the same code.
+    differing = expected != actual
+    if not differing.any():
         return None
-    place = tuple(int(i) for i in np.argwhere(steps)[0])
+    place = tuple(int(i) for i in np.argwhere(differing)[0])
     return LayerDifference(
         node=node,
         kind=made.kind,
         tensor=made.output,
         max_steps=int(steps.max()),
-        differing=int((steps > 0).sum()),
+        differing=int(differing.sum()),
         total=int(steps.size),
         index=place,
         expected=int(expected[place]),
@@ -151,7 +155,8 @@ def _compare(part: BundlePart, runtime: Runtime, session: Session, inputs: Array
     expected = reference_tensors(graph, inputs)[graph.output]
     if not np.array_equal(expected, outputs):
         raise ExportError(f"part '{part.name}': its test vectors are not what its graph computes.")
-    actual = session.run(inputs)
+    # A copy: the runtime may use its output buffer again when it shows its tensors.
+    actual = np.array(session.run(inputs))
     last = graph.nodes[-1].name
     found = difference(graph, last, expected, actual)
     layers = layer_differences(graph, session, inputs) if found is not None else ()
@@ -191,7 +196,11 @@ def _judge(
             return "inconclusive", "every test vector gives the same label, so equal outputs prove little"
         return "bit-exact", ""
     if runtime.exact:
-        return "wrong", f"{runtime.name} must be bit-exact"
+        worst = layers[0] if layers else found
+        return "wrong", (
+            f"{runtime.name} must be bit-exact; '{worst.node}' ({worst.kind}) is the first node that differs: "
+            f"{worst.actual} instead of {worst.expected} at {list(worst.index)}"
+        )
     depth = rounding_depth(lower(graph))
     first = layers[0].max_steps if layers else 0
     if first > 1:
@@ -215,10 +224,13 @@ def _check_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Parit
     if missing is not None:
         return Parity(name, runtime.name, "not run", missing)
     try:
-        codes = _run_chain(bundle, runtime, vectors)
-    except ExportError as error:
+        return _compare_chain(bundle, runtime, vectors, name)
+    except (ExportError, QuantError) as error:
         return Parity(name, runtime.name, "wrong", str(error))
-    last = bundle.parts[-1]
+
+
+def _compare_chain(bundle: Bundle, runtime: Runtime, vectors: int | None, name: str) -> Parity:
+    codes, last = _run_chain(bundle, runtime, vectors), bundle.parts[-1]
     expected = last.outputs[:vectors]
     found = difference(last.graph, last.graph.nodes[-1].name, expected, codes)
     status, reason = _judge(last.graph, runtime, expected, found, ())
@@ -244,7 +256,7 @@ def _run_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Array:
     for part in bundle.parts:
         session = runtime.open(part.folder, part.name, part.graph)
         try:
-            codes = session.run(codes)
+            codes = np.array(session.run(codes))
         finally:
             session.close()
     return codes
