@@ -155,6 +155,13 @@ def test_latency_row_holds_median_bounds_and_conditions():
     assert "A CPU, 4 cores, Linux 6.1; governor unknown (no cpufreq here)" in made.text
 
 
+def test_machines_that_differ_get_a_column():
+    run = run_records.full()
+    assert "All on one machine" not in page(run).text
+    one = page(replace(run, measurements=run.measurements[:2]))
+    assert "All on one machine: A CPU, 4 cores, Linux 6.1; governor unknown (no cpufreq here)" in one.text
+
+
 def test_one_sample_gives_no_percentile():
     made = page(run_records.one_sample())
     row = rows_of(made, "w8a8", "model", "host-ortort")[0]

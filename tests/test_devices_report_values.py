@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from devices.report import units
-from devices.report.front import Point, best_of, draw, fronts
+from devices.report.front import Front, Point, best_of, draw, fronts, short_count
 from devices.report.joined import UNKNOWN, entries, with_metric
 from devices.report.paired import mcnemar, paired_error, standard_error, statement
 from devices.report.plots import SERIES, latency_plots, tail_curve
@@ -169,7 +170,7 @@ def test_fronts_hold_whole_networks_of_one_method_and_one_device():
         f"w8a8 on {board}" for board in ("host-ort", "host-openvino", "host-litert", "host-c")
     ] + [f"{run_records.E4M3} on host-c"]
     assert "simulated" in found["mps2-an386: instructions"].axis
-    assert draw(found["A CPU: latency"]).count("<circle") == 5
+    assert draw(found["A CPU: latency"]).count("<ellipse") == 5
 
 
 def test_a_point_with_a_wrong_check_is_shown_but_never_on_the_front():
@@ -178,6 +179,21 @@ def test_a_point_with_a_wrong_check_is_shown_but_never_on_the_front():
     assert names[:2] == ["w8a8 on host-ort (a check is wrong)", "w8a8 on host-openvino (a check is wrong)"]
     assert best_of(found.points) == (False, False, True, False, False)
     assert 'class="point wrong"' in draw(found)
+
+
+def test_points_at_one_place_share_a_mark():
+    points = (Point("a", 100, 0.9, 0.01), Point("b", 100, 0.9, 0.01), Point("c", 101, 0.8, 0.01))
+    drawn = draw(Front("t", "cost", points, 0.9, units.count))
+    assert re.findall(r"number[^>]*>([^<]*)<", drawn) == ["3", "1, 2"]
+
+
+def test_costs_that_are_nearly_alike_are_not_stretched():
+    points = (Point("a", 67_347, 0.9, None), Point("b", 67_365, 0.8, None))
+    drawn = draw(Front("t", "cost", points, 0.9, short_count))
+    first, second = (float(v) for v in re.findall(r'cx="([0-9.]+)"', drawn))
+    assert abs(first - second) < 1
+    labels = re.findall(r">([0-9.]+ k)<", drawn)
+    assert len(set(labels)) == len(labels) >= 3
 
 
 def test_one_point_is_no_front():

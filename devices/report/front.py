@@ -14,6 +14,10 @@ from devices.report.verdict import has_wrong
 from devices.run_record import RunRecord, SchemeRecord
 
 RADIUS = 8.0
+#: Points closer than this many pixels get one mark.
+SAME_PLACE = 4.0
+#: Costs that lie closer together than this factor are not stretched over the whole axis.
+LEAST_SPAN = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +131,19 @@ def short_count(value: float) -> str:
 
 def draw(front: Front) -> str:
     """Return the drawing: numbered points, error bars of one standard error, the float accuracy as a dashed line."""
-    frame = svg.Frame(height=240)
+    frame = svg.Frame(height=240, right=38)
     x, y = _scales(front, frame)
     base = y.place(front.baseline)
     left, right = frame.x_pixels
     on_front = best_of(front.points)
-    marks = [_mark(i, point, flag, x, y) for i, (point, flag) in enumerate(zip(front.points, on_front, strict=True))]
-    order = sorted(range(len(marks)), key=lambda i: on_front[i])
     body = (
         svg.x_axis(frame, x, lambda v: units.short(front.text(v)), front.axis),
         svg.y_axis(frame, y, lambda v: f"{100 * v:.{_places(y)}f} %", "top-1 accuracy"),
         svg.line(left, base, right, base, "baseline"),
-        svg.words(right, base - 4, "float", anchor="end"),
+        svg.words(right + 4, base + 4, "float", anchor="start"),
         _staircase(front, on_front, x, y),
-        *(marks[i] for i in order),
+        *(_error_bar(point, x, y) for point in front.points),
+        *_marks(front, on_front, x, y),
     )
     return svg.drawing(frame.width, frame.height, f"Accuracy against {front.axis}, {front.title}", *body)
 
@@ -149,6 +152,8 @@ def _scales(front: Front, frame: svg.Frame) -> tuple[Scale, Scale]:
     costs = [point.cost for point in front.points]
     log = min(costs) > 0 and max(costs) / min(costs) > WIDE
     reach = [p.accuracy + sign * (p.error or 0.0) for p in front.points for sign in (-1, 1)]
+    if max(costs) < LEAST_SPAN * min(costs):
+        costs = [*costs, min(costs) / LEAST_SPAN**0.5, max(costs) * LEAST_SPAN**0.5]
     x = fitted(costs, frame.x_pixels, log=log, margin=0.12)
     return x, fitted([*reach, front.baseline], frame.y_pixels, log=False, margin=0.15)
 
@@ -158,13 +163,27 @@ def _places(scale: Scale) -> int:
     return max(0, math.ceil(-math.log10(span / 4))) if span < 8 else 0
 
 
-def _mark(index: int, point: Point, on_front: bool, x: Scale, y: Scale) -> str:
+def _error_bar(point: Point, x: Scale, y: Scale) -> str:
+    at, error = x.place(point.cost), point.error or 0.0
+    return svg.line(at, y.place(point.accuracy - error), at, y.place(point.accuracy + error), "error")
+
+
+def _marks(front: Front, on_front: Sequence[bool], x: Scale, y: Scale) -> list[str]:
+    """Return the numbered marks, those of the front last, so on top; points at one place share a mark."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for i, point in enumerate(front.points):
+        key = round(x.place(point.cost) / SAME_PLACE), round(y.place(point.accuracy) / SAME_PLACE)
+        places.setdefault(key, []).append(i)
+    groups = sorted(places.values(), key=lambda group: any(on_front[i] for i in group))
+    return [_mark(front, group, on_front, x, y) for group in groups]
+
+
+def _mark(front: Front, group: Sequence[int], on_front: Sequence[bool], x: Scale, y: Scale) -> str:
+    point, text = front.points[group[0]], ", ".join(str(i + 1) for i in group)
+    kind = "best" if any(on_front[i] for i in group) else "" if point.sound else "wrong"
     cx, cy = x.place(point.cost), y.place(point.accuracy)
-    kind = "point best" if on_front else "point" if point.sound else "point wrong"
-    error = point.error or 0.0
-    bar = svg.line(cx, y.place(point.accuracy - error), cx, y.place(point.accuracy + error), "error")
-    circle = svg.tag("circle", {"class": kind, "cx": cx, "cy": cy, "r": RADIUS})
-    return svg.tag("g", {}, bar, circle, svg.words(cx, cy + 4, str(index + 1), f"number {'best' if on_front else ''}"))
+    shape = {"class": f"point {kind}".strip(), "cx": cx, "cy": cy, "rx": RADIUS + 3.0 * (len(text) - 1), "ry": RADIUS}
+    return svg.tag("g", {}, svg.tag("ellipse", shape), svg.words(cx, cy + 4, text, f"number {kind}".strip()))
 
 
 def _staircase(front: Front, on_front: Sequence[bool], x: Scale, y: Scale) -> str:

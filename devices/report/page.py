@@ -89,6 +89,7 @@ def _content(run: RunRecord) -> dict[str, object]:
         "energy": tuple(tables_device.energy_table(method, group) for method, group in with_metric(found, "energy")),
         "no_energy": tables_device.absent_table(found, ("energy",)),
         "absent": tables_device.absent_table(found, ("latency", "instructions", "cycles", "arena", "flash", "ram")),
+        "machines": tables_device.machines(found),
         "conditions": tables_device.condition_table(found),
     }
 

@@ -75,12 +75,6 @@ def tail_curve(samples: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple((ordered[n - rank], rank / n) for rank in ranks)
 
 
-def window_spread(measurement: Measurement) -> float:
-    """Return how much slower the slowest window's median is than the fastest one's, as a share."""
-    medians = [statistics.median(window) for window in measurement.latency_s or ()]
-    return max(medians) / min(medians) - 1 if min(medians) > 0 else 0.0
-
-
 def window_strip(measurement: Measurement) -> str:
     """Return a small drawing of the median of every window, in order; the line is the median of all samples."""
     medians = [statistics.median(window) for window in measurement.latency_s or ()]

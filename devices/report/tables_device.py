@@ -108,11 +108,17 @@ def absent_table(found: Sequence[Entry], metrics: Sequence[str] = METRICS) -> Ta
     return Table("Absent, and why", (Column("metric"), *wide_columns("boards", "reason")), rows)
 
 
+def machines(found: Sequence[Entry]) -> tuple[str, ...]:
+    """Return every machine that something ran on."""
+    return tuple(dict.fromkeys(machine(entry.measurement) for entry in found))
+
+
 def condition_table(found: Sequence[Entry]) -> Table:
-    """Return, for every board, where its figures come from and under which conditions."""
-    rows = {_condition(entry.measurement): None for entry in found}
+    """Return, for every board, where its figures come from; the machine too, unless there is only one."""
+    width = 4 if len(machines(found)) == 1 else 5
+    rows = {_condition(entry.measurement)[:width]: None for entry in found}
     columns = (*text_columns("board", "method"), *wide_columns("source", "versions", "machine"))
-    return Table("Boards and conditions", columns, tuple(cells(*row) for row in rows))
+    return Table("Boards and conditions", columns[:width], tuple(cells(*row) for row in rows))
 
 
 def _condition(item: Measurement) -> tuple[str, ...]:
