@@ -25,8 +25,13 @@ def inputs_of(graph: Graph, dataset: Dataset, images: Array) -> Array:
     """Return images as the float32 input of a graph.
 
     Raises:
-        EdgeError: their shape is not the graph's.
+        EdgeError: there are none, or their shape is not the graph's.
     """
+    if len(images) == 0:
+        raise EdgeError(
+            f"data '{dataset.name}' has no image in the part that is needed here: training images calibrate, test "
+            "images are evaluated and become test vectors. Give more images."
+        )
     want = graph.shape(graph.input)[1:]
     if images.shape[1:] != want:
         raise EdgeError(f"data '{dataset.name}' has images {list(images.shape[1:])}; the model takes {list(want)}.")

@@ -32,7 +32,7 @@ def choose_vectors(labels: Array, count: int) -> Array:
         count: how many images; fewer when there are fewer.
     """
     order = np.argsort(labels, kind="stable")
-    place = np.concatenate([np.arange(size) for size in np.unique(labels, return_counts=True)[1]])
+    place = np.concatenate([order[:0], *(np.arange(size) for size in np.unique(labels, return_counts=True)[1])])
     return np.sort(order[np.argsort(place, kind="stable")][:count])
 
 

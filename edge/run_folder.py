@@ -41,13 +41,14 @@ def _make(folder: Path) -> list[Path]:
     """Make a folder and the parents it needs; returns the new ones, deepest first."""
     absolute = folder.absolute()
     new = [place for place in (absolute, *absolute.parents) if not place.exists()]
+    there = new[-1].parent if new else absolute
+    if there.is_dir() and not there.stat().st_mode & 0o222:
+        raise EdgeError(f"the folder {there} is read-only, so no run can work in {folder}; choose another one with -o.")
     try:
         absolute.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _remove_empty(new)
         raise _refusal(folder, error) from error
-    if not absolute.stat().st_mode & 0o222:
-        raise EdgeError(f"the run folder {folder} is read-only; choose another one with -o.")
     return new
 
 
