@@ -156,6 +156,10 @@ def _evaluate(path: Path, model: Any, node: Any, values: dict[str, Array]) -> li
             elements = int(np.prod(values[node.input[sizes[node.op_type]]].astype(object)))
             if elements > MAX_ELEMENTS:
                 raise ValueError(f"a constant of {elements} elements; at most {MAX_ELEMENTS}")
+        axes = [list(item.ints) for item in node.attribute if item.name == "axes"]
+        if node.op_type == "Unsqueeze" and axes:
+            # ONNX's own evaluator fails on the form of opset 11.
+            return [np.expand_dims(values[node.input[0]], tuple(axes[0]))]
         evaluator = ReferenceEvaluator(node, opsets={entry.domain: entry.version for entry in model.opset_import})
         with np.errstate(all="ignore"):
             return [np.asarray(value) for value in evaluator.run(None, values)]
@@ -176,7 +180,7 @@ def _infer(path: Path, fixed: Any, nodes: list[Any], constants: Mapping[str, Arr
     read = {name for node in nodes for name in node.input}
     try:
         model.graph.initializer.extend(
-            onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
+            onnx.numpy_helper.from_array(np.asarray(value, order="C"), name)
             for name, value in constants.items()
             if name in read
         )
