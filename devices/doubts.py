@@ -55,7 +55,7 @@ def too_few_samples(measurement: Measurement) -> Doubt | None:
 def slow_first_run(measurement: Measurement) -> Doubt | None:
     """The first window is slower than the median of the others."""
     medians = [statistics.median(window) for window in measurement.latency_s or ()]
-    if len(medians) < 3:
+    if len(medians) < 3 or statistics.median(medians[1:]) == 0:  # a clock too coarse for the part gives zeros
         return None
     ratio = medians[0] / statistics.median(medians[1:])
     if ratio <= SLOW_FIRST:

@@ -33,6 +33,10 @@ def test_slow_first_run(ratio: float, expected: list[str]) -> None:
     assert [name for name in found if name == "SLOW_FIRST_RUN"] == expected
 
 
+def test_a_clock_too_coarse_for_the_part_raises_no_division() -> None:
+    assert "SLOW_FIRST_RUN" not in _names(measurement(latency_s=tuple((0.0,) * 100 for _ in range(5))))
+
+
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (1, []), (2, ["OUTLIERS"])])
 def test_outliers(count: int, expected: list[str]) -> None:
     windows = [list(window) for window in steady()]
