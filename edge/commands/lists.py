@@ -26,16 +26,27 @@ def formats(as_json: bool) -> None:
 @json_option
 def targets(as_json: bool) -> None:
     """List the targets of an export, and their formats."""
+    from export.target import spell_formats
     from export.targets import TARGETS
 
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": t.name,
+                    "summary": t.summary,
+                    "weights": list(t.capability.weights),
+                    "activations": list(t.capability.activations),
+                    "symmetric": t.capability.symmetric,
+                }
+                for t in TARGETS
+            ]
+        )
+        return
     rows = [
-        (t.name, t.summary, " ".join(t.capability.weights) or "float", " ".join(t.capability.activations) or "float")
+        (t.name, t.summary, spell_formats(t.capability.weights), spell_formats(t.capability.activations))
         for t in TARGETS
     ]
-    if as_json:
-        keys = ("name", "summary", "weights", "activations")
-        print_json([dict(zip(keys, row, strict=True)) for row in rows])
-        return
     print_table("Targets", ("name", "what", "weights", "activations"), rows)
 
 
