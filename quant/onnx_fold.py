@@ -47,7 +47,7 @@ FOLDABLE = (
     "Unsqueeze",
     "Where",
 )
-#: Largest constant that may be computed, in elements; more is a damaged or hostile file.
+#: Largest tensor for a batch of 1, in elements; more is a damaged or hostile file.
 MAX_ELEMENTS = 1 << 27
 #: What numpy and ONNX's reference evaluator raise when attributes and inputs do not fit together.
 DAMAGED = (
@@ -130,7 +130,7 @@ def _fold(
         if values is None:
             left.append(node)
         else:
-            constants.update(zip(node.output, _evaluate(path, model, node, values), strict=False))
+            constants.update(zip(node.output, _evaluate(path, model, node, values, constants), strict=False))
     return left
 
 
@@ -141,13 +141,15 @@ def _known_inputs(
         return None
     if node.op_type == "Shape" and node.input[0] not in constants:
         shape = shapes.get(node.input[0])
-        # A view of one element: only its shape is asked for.
-        return None if not shape or 0 in shape else {node.input[0]: np.broadcast_to(np.float32(0), shape)}
+        return None if not shape or 0 in shape else {node.input[0]: np.array(shape, np.int64)}
     names = [name for name in node.input if name]
     return {name: constants[name] for name in names} if all(name in constants for name in names) else None
 
 
-def _evaluate(path: Path, model: Any, node: Any, values: dict[str, Array]) -> list[Array]:
+def _evaluate(
+    path: Path, model: Any, node: Any, values: dict[str, Array], constants: Mapping[str, Array]
+) -> list[Array]:
+    """Return a node's outputs; of the Shape of an activation `values` holds the sizes."""
     from onnx.reference import ReferenceEvaluator
 
     sizes = {"ConstantOfShape": 0, "Expand": 1}
@@ -160,6 +162,9 @@ def _evaluate(path: Path, model: Any, node: Any, values: dict[str, Array]) -> li
         if node.op_type == "Unsqueeze" and axes:
             # ONNX's own evaluator fails on the form of opset 11.
             return [np.expand_dims(values[node.input[0]], tuple(axes[0]))]
+        if node.op_type == "Shape" and node.input[0] not in constants:
+            bounds = {item.name: item.i for item in node.attribute}
+            return [values[node.input[0]][bounds.get("start", 0) : bounds.get("end")]]
         evaluator = ReferenceEvaluator(node, opsets={entry.domain: entry.version for entry in model.opset_import})
         with np.errstate(all="ignore"):
             return [np.asarray(value) for value in evaluator.run(None, values)]
@@ -223,3 +228,5 @@ def _check_known(path: Path, nodes: tuple[Any, ...], name: str, shapes: Mapping[
                 f"{path}: tensor '{tensor}' has an unknown or zero size (known: {known}, 0 is unknown); "
                 "export with fixed height and width."
             )
+        if np.prod(shapes[tensor], dtype=object) > MAX_ELEMENTS:
+            raise QuantError(f"{path}: tensor '{tensor}' of shape {list(shapes[tensor])} is too large.")

@@ -145,6 +145,8 @@ def _gemm(build: Build, node: Any) -> None:
         weight = np.ascontiguousarray(weight.T)
         if quant is not None and len(quant.scale) > 1:
             quant = Quant(quant.format, quant.scale, quant.zero, 1 - (quant.axis or 0))
+    if weight.shape[1] != (features := build.model.shapes[node.input[0]][1]):
+        raise convert.refuse(build.model, node, f"weights for {weight.shape[1]} features, its input has {features}.")
     _layer(build, node, ops.Gemm(), weight, quant)
 
 

@@ -75,7 +75,8 @@ def _check_finite(path: Path, nodes: tuple[Any, ...], constants: Mapping[str, Ar
         # Limits of a Clip may be infinite. Kind V are the small floats and integers of ml_dtypes.
         if array.dtype.kind not in "fV" or array.ndim == 0 or name not in read:
             continue
-        bad = int(array.size - np.isfinite(array.astype(np.float64)).sum())
+        with np.errstate(invalid="ignore"):
+            bad = int(array.size - np.isfinite(array.astype(np.float64)).sum())
         if not bad:
             continue
         raise QuantError(f"{path}: weight '{name}' has {bad} NaN or infinite values of {array.size}; train again.")

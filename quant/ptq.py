@@ -11,7 +11,7 @@ from quant.errors import QuantError
 from quant.formats import Array, Format
 from quant.graph import Graph, Node, Quant, Tensor, check, with_nodes
 from quant.onnx_quant import quantise_bias
-from quant.operators import MOVES, Conv, Gemm, Requantize
+from quant.operators import MOVES, Clip, Conv, Gemm, Requantize
 from quant.passes.drop_softmax import drop_softmax
 from quant.passes.fold_batch_norm import fold_batch_norm
 from quant.passes.fold_pad import fold_pad
@@ -66,7 +66,7 @@ def quantise(graph: Graph, scheme: Scheme, calibration: Array) -> Graph:
 def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
     """Quantise a prepared float graph whose activation ranges are known."""
     formats = _activation_formats(graph, scheme)
-    shared = _share_ranges(graph, with_headroom(graph, ranges, formats))
+    shared = _share_ranges(graph, with_headroom(graph, _share_ranges(graph, ranges), formats))
     tensors = dict(graph.tensors)
     for name in graph.activations():
         quant = activation_quant(formats[name], *shared[name], symmetric=scheme.symmetric)
@@ -137,19 +137,26 @@ def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -
 
     A layer that is all but dead makes values near 0 from large inputs. With A, the largest magnitude its inputs allow,
     an output step of A / 2^29 keeps accumulators below 2^31 behind every left shift (quant.program); sums, means and
-    clips, whose inputs are shifted left before, need 2^-13 of A as range.
+    clips, whose inputs are shifted left before, need 2^-13 of A as range. A layer that reaches its clip is not dead: it
+    switches between limits, and widening would wipe them out.
     """
     wide = dict(ranges)
     for node in graph.nodes:
-        fmt, (low, high) = formats[node.output], wide[node.output]
+        fmt, low, high = formats[node.output], min(wide[node.output][0], 0.0), max(wide[node.output][1], 0.0)
         if fmt.is_minifloat or isinstance(node.op, MOVES):
             continue
         reach = _reach(graph, node, wide)
         steps = fmt.max_ordinal - fmt.min_ordinal
         least = reach * steps * 2.0**-29 if isinstance(node.op, Conv | Gemm) else reach * 2.0**-13
-        if 0 < high - low < least:
+        # A tensor that is always 0 gets scale 1.
+        if (high - low or float(steps)) < least and not _reaches_clip(node, high):
             wide[node.output] = (low, low + least)
     return wide
+
+
+def _reaches_clip(node: Node, high: float) -> bool:
+    limit = node.op.high if isinstance(node.op, Clip) else node.clip[1] if node.clip else np.inf
+    return bool(high >= 0.99 * limit > 0)
 
 
 def _reach(graph: Graph, node: Node, ranges: Ranges) -> float:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph, Node, Tensor, with_nodes
 from quant.operators import BatchNorm, Conv, Gemm
@@ -17,6 +18,9 @@ def fold_batch_norm(graph: Graph) -> Graph:
     y = (x - mean) / sqrt(variance + epsilon) * gamma + beta is an affine map per channel: behind a Conv or Gemm that
     nothing else reads it goes into weights and bias, elsewhere it becomes a depthwise 1x1 convolution (for vectors, a
     diagonal fully connected layer). The function is unchanged up to float rounding (computed in float64).
+
+    Raises:
+        QuantError: a variance is negative.
     """
     nodes: list[Node] = []
     weights, tensors = dict(graph.weights), dict(graph.tensors)
@@ -36,6 +40,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 def _affine(node: Node, op: BatchNorm, weights: dict[str, Array]) -> tuple[Array, Array]:
     gamma, beta, mean, variance = (weights[name].astype(np.float64) for name in node.inputs[1:])
+    if (variance + op.epsilon <= 0).any():
+        raise QuantError(f"node '{node.name}' (BatchNorm): variance plus epsilon must be positive; train again.")
     scale = gamma / np.sqrt(variance + op.epsilon)
     return scale, beta - mean * scale
 
