@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from devices.run_record import RunRecord
+from edge.config import Config
 from edge.data import load
+from export.bundle_read import read_bundle
 from quant import operators as ops
 from quant.formats import Array
 from quant.graph import Graph, Node, Tensor, check
@@ -50,12 +53,12 @@ def features(x: Array, kernel: Array) -> Array:
     return result
 
 
-def float_graph() -> Graph:
+def float_graph(seed: int = 0) -> Graph:
     """Random convolution, relu, reshape, and a linear layer fitted to the digits: right for most of them."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     digits = load("digits")
     x = digits.preprocess.apply(digits.x_train)
-    kernel = np.random.default_rng(0).normal(0, 0.3, (8, 1, 3, 3)).astype(np.float32)
+    kernel = np.random.default_rng(seed).normal(0, 0.3, (8, 1, 3, 3)).astype(np.float32)
     seen = features(x, kernel)
     wanted = np.eye(10, dtype=np.float64)[digits.y_train] - 0.1
     fitted = np.linalg.solve(seen.T @ seen + 10 * np.eye(seen.shape[1]), seen.T @ wanted).T
@@ -76,12 +79,14 @@ def float_graph() -> Graph:
     return check(Graph("tiny", "x", "y", nodes, tensors, weights))
 
 
-def write_onnx(path: Path) -> Path:
+def write_onnx(path: Path, seed: int = 0) -> Path:
     """Write the network as a float ONNX file."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     from quant.onnx_write import to_float_onnx
 
-    onnx.save(to_float_onnx(float_graph()), str(path))
+    model = to_float_onnx(float_graph(seed))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 10]))
+    onnx.save(model, str(path))
     return path
 
 
@@ -123,4 +128,44 @@ def listing(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"/"
         for path in sorted(folder.rglob("*"))
+    }
+
+
+#: The stages of a run of `write_config`'s defaults.
+RUN_STAGES = (
+    "model",
+    "quantise-w8a8",
+    "bundle-host-w8a8",
+    "profile-null-host-w8a8",
+    "bundle-arm-m-w8a8",
+    "profile-null-arm-m-w8a8",
+)
+
+
+def needs_training() -> None:
+    """Skip a module of tests where a run cannot be trained, quantised and reported."""
+    for package in ("torch", "onnx", "onnxruntime", "sklearn", "jinja2"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+
+
+def run(config: Config, folder: Path) -> tuple[RunRecord, list[str]]:
+    """Run the pipeline; also returns what it said."""
+    from edge.pipeline import run_pipeline
+
+    said: list[str] = []
+    return run_pipeline(config, folder, said.append, show=False), said
+
+
+def computed(said: list[str]) -> list[str]:
+    """Return the stages that were computed and not kept."""
+    assert all(line.endswith((" ...", ": unchanged, kept")) for line in said)
+    return [line.removesuffix(" ...") for line in said if line.endswith(" ...")]
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Return what in a run folder does not depend on time: files, and what every bundle is by its digest."""
+    files = ("model.onnx", "weights.npz", "w8a8.graph")
+    return {
+        **{name: (folder / name).read_bytes() for name in files},
+        **{path.name: read_bundle(path).digest for path in sorted((folder / "bundles").iterdir())},
     }
