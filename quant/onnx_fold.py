@@ -6,7 +6,7 @@ Reshape is known only then. So constants are folded and shapes inferred in turn 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ FOLDABLE = (
 )
 #: Largest tensor for a batch of 1, in elements; more is a damaged or hostile file.
 MAX_ELEMENTS = 1 << 27
+#: Attributes that are counts or steps.
+_POSITIVE = ("block_size", "blocksize", "dilations", "group", "kernel_shape", "num_outputs", "strides")
 #: What numpy and ONNX's reference evaluator raise when attributes and inputs do not fit together.
 DAMAGED = (
     ArithmeticError,
@@ -90,7 +92,8 @@ def resolve(
     """
     fixed = _batch_of_one(path, model, name)
     known, shapes = dict(constants), Shapes()
-    nodes = list(model.graph.node)
+    nodes = list(_alive(model.graph.node, output))
+    _check_attributes(path, nodes)
     while True:
         left = _fold(path, model, nodes, known, shapes)
         if shapes and len(left) == len(nodes):
@@ -181,7 +184,9 @@ def _infer(path: Path, fixed: Any, nodes: list[Any], constants: Mapping[str, Arr
 
     model = onnx.ModelProto()
     model.CopyFrom(fixed)
-    model.graph.node.extend(nodes)
+    # Behind an operator that will be refused nothing needs a shape.
+    unknown = next((i for i, node in enumerate(nodes) if not _is_known(node)), len(nodes))
+    model.graph.node.extend(nodes[:unknown])
     read = {name for node in nodes for name in node.input}
     try:
         model.graph.initializer.extend(
@@ -202,7 +207,7 @@ def _infer(path: Path, fixed: Any, nodes: list[Any], constants: Mapping[str, Arr
     return shapes
 
 
-def _alive(nodes: list[Any], output: str) -> tuple[Any, ...]:
+def _alive(nodes: Sequence[Any], output: str) -> tuple[Any, ...]:
     """Return the nodes that lead to the output."""
     wanted, kept = {output}, []
     for node in reversed(nodes):
@@ -212,15 +217,29 @@ def _alive(nodes: list[Any], output: str) -> tuple[Any, ...]:
     return tuple(reversed(kept))
 
 
-def _check_known(path: Path, nodes: tuple[Any, ...], name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse unknown sizes; behind an operator that is not supported anyway, that operator is the better complaint."""
+def _is_known(node: Any) -> bool:
     from quant.onnx_nodes import SUPPORTED
 
-    tensors = [name]
+    return node.domain in ("", "ai.onnx") and node.op_type in (*SUPPORTED, *FOLDABLE)
+
+
+def _check_attributes(path: Path, nodes: list[Any]) -> None:
+    """Refuse steps and sizes below 1: ONNX's shape inference divides by them, and the process would die."""
     for node in nodes:
-        if node.op_type not in SUPPORTED or node.domain not in ("", "ai.onnx"):
-            return
-        tensors.append(node.output[0])
+        for item in node.attribute:
+            values = [*item.ints, item.i] if item.type == item.INT else list(item.ints)
+            if item.name in _POSITIVE and values and not 1 <= min(values) <= max(values) < 1 << 31:
+                label = node.name or (node.output[0] if node.output else "?")
+                raise QuantError(
+                    f"{path}: node '{label}' (op {node.op_type}): {item.name} must be at least 1, not {values}."
+                )
+
+
+def _check_known(path: Path, nodes: tuple[Any, ...], name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse unknown sizes; behind an operator that is not supported anyway, that operator is the better complaint."""
+    if not all(_is_known(node) for node in nodes):
+        return
+    tensors = [name, *(node.output[0] for node in nodes)]
     for tensor in tensors:
         if tensor not in shapes or 0 in shapes[tensor]:
             known = list(shapes.get(tensor, ())) or "none"
