@@ -239,12 +239,14 @@ def _check_known(path: Path, nodes: tuple[Any, ...], name: str, shapes: Mapping[
     """Refuse unknown sizes; behind an operator that is not supported anyway, that operator is the better complaint."""
     if not all(_is_known(node) for node in nodes):
         return
-    tensors = [name, *(node.output[0] for node in nodes)]
-    for tensor in tensors:
+    makers = {node.output[0]: node for node in nodes}
+    for tensor in (name, *makers):
         if tensor not in shapes or 0 in shapes[tensor]:
             known = list(shapes.get(tensor, ())) or "none"
+            made = makers.get(tensor)
+            where = f", made by node '{made.name or tensor}' (op {made.op_type})," if made else ""
             raise QuantError(
-                f"{path}: tensor '{tensor}' has an unknown or zero size (known: {known}, 0 is unknown); "
+                f"{path}: tensor '{tensor}'{where} has an unknown or zero size (known: {known}, 0 is unknown); "
                 "export with fixed height and width."
             )
         if np.prod(shapes[tensor], dtype=object) > MAX_ELEMENTS:

@@ -97,7 +97,13 @@ def _pair(model: OnnxModel, node: Any, name: str, default: tuple[int, int] | Non
 
 def kernel_shape(model: OnnxModel, node: Any) -> tuple[int, int]:
     """Return the window of a pooling operator."""
+    _check_image(model, node)
     return _pair(model, node, "kernel_shape")
+
+
+def _check_image(model: OnnxModel, node: Any) -> None:
+    if len(model.shapes[node.input[0]]) != 4:
+        raise refuse(model, node, "only 2-D images (4-D tensors, NCHW) are supported.")
 
 
 def _same_pads(size: int, kernel: int, stride: int, dilation: int, *, upper: bool) -> tuple[int, int]:
@@ -108,9 +114,8 @@ def _same_pads(size: int, kernel: int, stride: int, dilation: int, *, upper: boo
 
 def window(model: OnnxModel, node: Any, kernel: tuple[int, int]) -> tuple[Any, Any, Any]:
     """Return strides, pads (top, left, bottom, right) and dilations of a convolution or pooling."""
+    _check_image(model, node)
     attrs, shape = attributes(node), model.shapes[node.input[0]]
-    if len(shape) != 4:
-        raise refuse(model, node, "only 2-D images (4-D tensors, NCHW) are supported.")
     if attrs.get("ceil_mode", 0):
         raise refuse(model, node, "ceil_mode=1 is not supported; export with ceil_mode=0.")
     strides, dilations = _pair(model, node, "strides", (1, 1)), _pair(model, node, "dilations", (1, 1))

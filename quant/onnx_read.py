@@ -101,9 +101,13 @@ def _input_dtype(path: Path, model: Any, name: str) -> np.dtype[Any]:
 
 
 def _opset(path: Path, model: Any) -> int:
+    import onnx
+
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions:
         raise QuantError(f"{path}: the model names no ONNX opset.")
     if versions[0] < MIN_OPSET:
         raise QuantError(f"{path}: opset {versions[0]} is too old; export with opset {MIN_OPSET} or later (best 17).")
+    if versions[0] > (newest := onnx.defs.onnx_opset_version()):
+        raise QuantError(f"{path}: opset {versions[0]} is newer than {newest}, the newest known; export with opset 17.")
     return int(versions[0])
