@@ -156,7 +156,8 @@ def _spec(job: ExportJob) -> BundleSpec:
     graph = load_model(job.model)
     if not graph.is_quantised:
         raise EdgeError(
-            f"'{job.model}' is a float model; quantise it first: edgemill quantize {job.model} --scheme w8a8 ..."
+            f"'{job.model}' is a float model; quantise it first: edgemill quantize {job.model} --scheme w8a8 "
+            "--calib DATA -o OUT.graph"
         )
     labels = evaluate.output_labels(graph, job.dataset)
     float_graph = prepare(load_model(job.float_model)) if job.float_model else None

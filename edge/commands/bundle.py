@@ -59,6 +59,11 @@ def verify(
         ]
         click.echo(f"{bundle}: intact, digest {read.digest[:16]}")
         print_table("Parity", ("part", "runtime", "status", "vectors", "max steps", "top-1", "why"), rows)
+        executed = [r for r in results if r.status != "not run"]
+        click.echo(
+            f"{sum(r.passed for r in executed)} of {len(executed)} executed checks agree; "
+            f"{len(results) - len(executed)} not run"
+        )
     if any(r.status == "wrong" for r in results):
         context.exit(1)
 

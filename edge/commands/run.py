@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import json_option, print_json
+from edge.commands.common import force_option, json_option, print_json, refuse_existing
 
 if TYPE_CHECKING:
     from devices.run_record import RunRecord
@@ -79,7 +79,8 @@ def train(config: Path, output: Path | None) -> None:
 @click.command()
 @run_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default RUN/report.html.")
-def report(run_folder: Path, output: Path | None) -> None:
+@force_option
+def report(run_folder: Path, output: Path | None, force: bool) -> None:
     """Draw the report of a run.
 
     One HTML file without links to anywhere.
@@ -87,8 +88,9 @@ def report(run_folder: Path, output: Path | None) -> None:
     from devices.report.page import write_report
     from devices.run_record import read_run
 
-    path = output or run_folder / "report.html"
-    write_report(read_run(run_folder), path)
+    record, path = read_run(run_folder), output or run_folder / "report.html"
+    refuse_existing(path, force or output is None)
+    write_report(record, path)
     click.echo(str(path))
 
 
@@ -97,7 +99,10 @@ def report(run_folder: Path, output: Path | None) -> None:
 @click.argument("other", type=click.Path(path_type=Path))
 @json_option
 def compare(base: Path, other: Path, as_json: bool) -> None:
-    """Compare two runs: accuracy, size, latency, instructions, cycles."""
+    """Put two runs side by side.
+
+    Accuracy, size, latency, instructions, cycles, parity.
+    """
     from dataclasses import asdict
 
     from devices.run_record import read_run
