@@ -2,77 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from export.bundle import write_bundle
-from export.bundle_read import Bundle, BundlePart
+from export.bundle_read import BundlePart
 from export.errors import ExportError
-from export.parity import (
-    STATUSES,
-    Parity,
-    certificate,
-    check_bundle,
-    check_part,
-    difference,
-    reference_tensors,
-    rounding_depth,
-)
+from export.parity import Parity, check_part, difference, reference_tensors, rounding_depth
 from export.runtimes.session import Runtime, Session
 from quant.formats import E4M3, INT8, Array, find_format
 from quant.graph import Graph
 from quant.program import lower
-from tests.bundles import head_and_tail, plain_target, toy_spec
+from tests.bundles import plain_target, toy_spec
+from tests.faulty import Change, Faulty, runtime_of
 from tests.toys import random_codes, toy_graph
-
-Change = Callable[[Array], Array]
-
-
-def same(codes: Array) -> Array:
-    """Change nothing."""
-    return codes
-
-
-@dataclass
-class Faulty:
-    """A session that is the reference, but for what it changes behind the first layer and at the output."""
-
-    graph: Graph
-    first: Change = same
-    last: Change = same
-    closed: list[bool] = field(default_factory=list)
-
-    def run(self, codes: Array) -> Array:
-        """Return the last tensor."""
-        return self.tensors(codes)[self.graph.output]
-
-    def tensors(self, codes: Array) -> dict[str, Array]:
-        """Run the first layer, change its codes, run the rest on them."""
-        head, tail = head_and_tail(self.graph, 1)
-        begun = self.first(reference_tensors(head, codes)[head.output].copy())
-        values = reference_tensors(tail, begun)
-        return {**values, self.graph.output: self.last(values[self.graph.output].copy())}
-
-    def timed(self, codes: Array) -> Callable[[], None]:
-        """Return the whole computation."""
-
-        def once() -> None:
-            self.run(codes)
-
-        return once
-
-    def close(self) -> None:
-        """Note that it was closed."""
-        self.closed.append(True)
-
-
-def runtime_of(session: Callable[[Graph], Session], *, exact: bool = True) -> Runtime:
-    """A runtime that opens such sessions."""
-    return Runtime("fake", "plain", exact, lambda: None, lambda _folder, _name, graph: session(graph))
 
 
 @pytest.fixture(scope="module", params=[INT8, E4M3], ids=lambda fmt: fmt.name)
@@ -80,12 +26,6 @@ def part(request, tmp_path_factory) -> BundlePart:
     """The toy network in a bundle: four test vectors with varying outputs."""
     path = tmp_path_factory.mktemp("parity") / "bundle"
     return write_bundle(path, toy_spec(request.param, request.param), plain_target()).parts[0]
-
-
-@pytest.fixture(scope="module")
-def split(tmp_path_factory) -> Bundle:
-    """The toy network as head and tail."""
-    return write_bundle(tmp_path_factory.mktemp("parity") / "split", toy_spec(split=True), plain_target())
 
 
 def test_the_reference_itself_is_bit_exact(part):
@@ -352,87 +292,6 @@ def test_vectors_that_the_graph_does_not_compute_are_wrong(part):
 def test_fewer_vectors(part):
     assert check_part(part, runtime_of(Faulty), vectors=3).vectors == 3
     assert check_part(part, runtime_of(Faulty), vectors=1).status == "inconclusive"
-
-
-@dataclass
-class Plain:
-    """The reference of any part; `spoil` changes the outputs of parts with that input tensor."""
-
-    graph: Graph
-    spoil: str = ""
-
-    def run(self, codes: Array) -> Array:
-        """Return the output codes."""
-        codes = reference_tensors(self.graph, codes)[self.graph.output].copy()
-        return np.roll(codes, 1, axis=0) if self.graph.input == self.spoil else codes
-
-    def tensors(self, codes: Array) -> dict[str, Array]:
-        """Return the output."""
-        return {self.graph.output: self.run(codes)}
-
-    def timed(self, codes: Array) -> Callable[[], None]:
-        """Return the whole computation."""
-
-        def once() -> None:
-            self.run(codes)
-
-        return once
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-def test_head_and_tail_are_checked_alone_and_as_a_chain(split):
-    results = check_bundle(split, [runtime_of(Plain)])
-    assert [(r.part, r.status) for r in results] == [
-        ("head", "bit-exact"),
-        ("tail", "bit-exact"),
-        ("head+tail", "bit-exact"),
-    ]
-    assert all(r.labels > 1 for r in results)
-
-
-@pytest.mark.parametrize(("spoil", "wrong"), [("x", {"head", "head+tail"}), ("c", {"tail", "head+tail"})])
-def test_a_wrong_half_makes_a_wrong_chain(split, spoil, wrong):
-    results = check_bundle(split, [runtime_of(lambda graph: Plain(graph, spoil))])
-    assert {r.part for r in results if r.status == "wrong"} == wrong
-
-
-def test_a_runtime_with_its_own_rounding_is_not_chained(split):
-    assert [r.part for r in check_bundle(split, [runtime_of(Plain, exact=False)])] == ["head", "tail"]
-
-
-def test_a_missing_runtime_is_said_for_every_part_and_the_chain(split):
-    absent = Runtime("absent", "plain", True, lambda: "not installed", lambda _f, _n, graph: Plain(graph))
-    assert [(r.part, r.status, r.reason) for r in check_bundle(split, [absent])] == [
-        (name, "not run", "not installed") for name in ("head", "tail", "head+tail")
-    ]
-
-
-def test_a_chain_that_stops_is_wrong(split):
-    class Stopping(Plain):
-        def run(self, codes: Array) -> Array:
-            """Refuse the tail's codes."""
-            if self.graph.input == "c":
-                raise ExportError("out of memory")
-            return super().run(codes)
-
-    results = check_bundle(split, [runtime_of(Stopping)])
-    assert [r.status for r in results] == ["bit-exact", "wrong", "wrong"]
-
-
-def every(split: Bundle) -> Iterator[Parity]:
-    """Results of several statuses."""
-    yield from check_bundle(split, [runtime_of(Plain)])
-    yield from check_bundle(split, [runtime_of(lambda graph: Plain(graph, "x"))])
-
-
-def test_certificates_hold_every_field_and_known_statuses(split):
-    record = certificate(list(every(split)))["results"]
-    assert isinstance(record, list)
-    assert {item["status"] for item in record} <= set(STATUSES)
-    assert any(item["first"] for item in record)
-    assert set(record[0]) == set(Parity.__dataclass_fields__)
 
 
 def test_the_toy_network_is_worth_comparing():
