@@ -111,11 +111,11 @@ def _bias(build: Build, node: Any, weight: Array, quant: Quant | None) -> Array:
 
 
 def _layer(build: Build, node: Any, op: ops.Operator, weight: Array, quant: Quant | None) -> None:
+    if quant is not None and quant.axis != 0:
+        raise convert.refuse(build.model, node, "weight scales must run along the output channels.")
     x, bias, label = build.activation(node, 0), _bias(build, node, weight, quant), build.label(node)
     names = build.parameter(f"{label}.weight", weight), build.parameter(f"{label}.bias", bias)
     if quant is not None:
-        if quant.axis != 0:
-            raise convert.refuse(build.model, node, "weight scales must run along the output channels.")
         build.quants[names[0]] = quant
     build.emit(node, op, (x, *names), label)
 

@@ -213,9 +213,7 @@ def test_training_batch_norm_and_negative_variance(file):
     node = NODE("BatchNormalization", ["x", *"gomv"], ["y", "m2", "v2"], training_mode=1)
     assert "only inference with one mean and variance" in refusal(save(file, [node], constants))
     path = save(file, [NODE("BatchNormalization", ["x", *"gomv"], ["y"])], {**constants, "v": -constants["v"]})
-    with pytest.raises(
-        QuantError, match=r"pass fold_batch_norm: node 'y' \(BatchNorm\): variance plus epsilon"
-    ):
+    with pytest.raises(QuantError, match=r"pass fold_batch_norm: node 'y' \(BatchNorm\): variance plus epsilon"):
         prepare(load_onnx(path))
 
 
