@@ -1,0 +1,70 @@
+"""The real networks benchmarks run, with the inputs each takes. DATA is the folder given by --data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.data import load, with_preprocess
+from edge.dataset import Dataset
+from quant.formats import Array
+
+IMAGENET_CROP = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A float ONNX file, inputs to calibrate on, and test inputs with labels (float32, pre-processed)."""
+
+    name: str
+    path: Path
+    calibration: Array
+    test: Array
+    labels: Array
+    note: str
+
+
+def resnet20(data: Path) -> Network:
+    """CIFAR ResNet-20, calibrated on training images, tested on the 466 exact test images."""
+    dataset = with_preprocess(
+        load(f"cifar10:{data / 'cifar10'}"), 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    )
+    return _cifar("resnet20", data / "cifar10" / "resnet20-12fca82f.onnx", dataset)
+
+
+def resnet8(data: Path) -> Network:
+    """MLPerf Tiny's ResNet-8, which takes raw pixels 0..255."""
+    dataset = with_preprocess(load(f"cifar10:{data / 'cifar10'}"), 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return _cifar("resnet8", data / "cifar10" / "mlperf_tiny_resnet8.onnx", dataset)
+
+
+def _cifar(name: str, path: Path, dataset: Dataset) -> Network:
+    apply = dataset.preprocess.apply
+    note = "calibrated on training images, tested on the 466 exact test images"
+    return Network(name, path, apply(dataset.x_train), apply(dataset.x_test), dataset.y_test, note)
+
+
+def keyword_spotting(data: Path) -> Network:
+    """MLPerf Tiny's DS-CNN. There is no training part: even inputs calibrate, odd ones test."""
+    archive = np.load(data / "kws" / "kws01_mfcc_int8.npz", allow_pickle=False)
+    features = (archive["x"].astype(np.float32) - archive["zero_point"]) * archive["scale"]
+    x = features.transpose(0, 3, 1, 2).astype(np.float32)
+    note = "calibrated on the 250 even inputs, tested on the 250 odd ones"
+    path = data / "kws" / "mlperf_tiny_kws_dscnn_runA_float.onnx"
+    return Network("kws_dscnn", path, x[0::2], x[1::2], archive["y"][1::2], note)
+
+
+def efficientnet(data: Path) -> Network:
+    """EfficientNet-Lite0: 64 images calibrate, 100 others test (most likely training images: only drops count)."""
+    from PIL import Image
+
+    files = sorted((data / "imagenet" / "images_256").glob("*.jpg"))
+    chosen = files[0::5] + files[1::5][:64]
+    inside = slice(IMAGENET_CROP, 256 - IMAGENET_CROP)
+    pixels = np.stack([np.asarray(Image.open(file))[inside, inside] for file in chosen]).transpose(0, 3, 1, 2)
+    x = ((pixels - 127.0) / 128).astype(np.float32)
+    labels = np.array([int(file.name[:4]) for file in chosen[:100]])
+    note = "64 images calibrate, 100 others test; probably training images, so only the drop counts"
+    return Network("efficientnet_lite0", data / "imagenet" / "efficientnet_lite0.onnx", x[100:], x[:100], labels, note)
