@@ -78,7 +78,7 @@ def _table(rows: list[dict[str, object]]) -> str:
     lines = [
         "# Accuracy after quantisation, 8 bits",
         "",
-        f"{CALIBRATION} calibration images drawn by seeds 0 to 4 (EfficientNet: 64 images, one seed). Ours: executed by the",
+        f"{CALIBRATION} calibration images drawn by seeds 0 to 4 (EfficientNet: 64 images, one seed). Ours: run by the",
         "integer reference. Drop in points against float on the same images: mean over the seeds, and every seed.",
         "",
         "| network | images | float | scheme | mean drop | drop by seed | mean agreement with float |",

@@ -17,7 +17,7 @@ from benchmarks.networks import Network, efficientnet, keyword_spotting, resnet8
 from benchmarks.peer_ort import quantise_static
 from benchmarks.results import environment, write_results
 from edge.quantizing import save_quantised
-from export.runtimes.ort import fused_convs
+from export.runtimes.ort_fusion import fused_convs
 from quant.formats import Array
 from quant.onnx_import import load_onnx
 from quant.ptq import quantise
@@ -96,7 +96,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# int8 latency on this machine, one thread, batch 1",
         "",
-        f"Median of {WINDOWS} windows, the three files taking turns. Ratio: ours / quantize_static's, median over window pairs.",
+        f"Median of {WINDOWS} windows, files taking turns. Ratio: ours / quantize_static's, median of window pairs.",
         "",
         "| network | runtime | ours us | quantize_static us | float us | ratio | fused convs, ours |",
         "|---|---|---|---|---|---|---|",
