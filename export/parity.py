@@ -3,10 +3,10 @@
 Every result has a status:
 
 * `bit-exact`: the runtime gave the reference's very codes on every test vector;
-* `bounded`: a runtime with its own rounding stayed within one step per rounding operation (see `rounding_depth`),
-  and the first layer that differs, whose inputs are still the reference's, differs by at most one step;
+* `bounded`: a runtime with its own rounding; every layer it shows is within one step of what the reference makes of
+  the runtime's own inputs of that layer (see `export.parity_slack` for layers it does not show);
 * `wrong`: neither; `first` names the layer;
-* `inconclusive`: the codes agree, but the vectors prove nothing (all outputs or all labels are alike);
+* `inconclusive`: the codes agree, but prove little (all labels are alike, or the runtime shows too few layers);
 * `not run`: nothing was executed; `reason` says why.
 
 Differences are counted in steps of the output grid (ordinals; for integers: LSB).
@@ -21,16 +21,17 @@ import numpy as np
 
 from export.bundle_read import Bundle, BundlePart
 from export.errors import ExportError
+from export.parity_slack import allowed_steps, behind_clamps, rounding_depth
 from export.runtimes.session import Runtime, Session
 from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph
-from quant.program import AddStep, AveragePoolStep, ConvStep, MeanStep, Program, RequantizeStep, WideAddStep, lower
-from quant.reference import fast_dot, run
+from quant.program import lower
+from quant.reference import execute, fast_dot, run
 
+#: A runtime that may be further off than this, because it shows too few layers, is not called bounded.
+LARGEST_SLACK = 16
 STATUSES = ("bit-exact", "bounded", "wrong", "inconclusive", "not run")
-#: Steps that round, and may therefore differ by one step in a runtime with its own rounding.
-_ROUNDING = (ConvStep, AddStep, WideAddStep, MeanStep, RequantizeStep, AveragePoolStep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,13 @@ class Parity:
         return self.status in ("bit-exact", "bounded")
 
 
-def rounding_depth(program: Program) -> int:
-    """Return the largest number of rounding steps on any path from input to output."""
-    depth = {program.input: 0}
-    for step in program.steps:
-        sources = step.xs if hasattr(step, "xs") else (step.x,)
-        depth[step.y] = max(depth[name] for name in sources) + isinstance(step, _ROUNDING)
-    return depth[program.output]
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A status with its reason, and the layer that it is about."""
+
+    status: str
+    reason: str
+    first: LayerDifference | None = None
 
 
 def reference_tensors(graph: Graph, codes: Array) -> dict[str, Array]:
@@ -118,12 +119,54 @@ def difference(graph: Graph, node: str, expected: Array, actual: Array) -> Layer
     )
 
 
-def layer_differences(graph: Graph, session: Session, codes: Array) -> tuple[LayerDifference, ...]:
-    """Return the layers, in execution order, whose codes differ from the reference."""
-    expected, actual = reference_tensors(graph, codes), session.tensors(codes)
+def layer_differences(
+    graph: Graph, expected: Mapping[str, Array], actual: Mapping[str, Array]
+) -> tuple[LayerDifference, ...]:
+    """Return the layers, in execution order, whose codes differ; layers that `actual` lacks are left out."""
     shown = [node for node in graph.nodes if node.output in actual]
     found = (difference(graph, node.name, expected[node.output], actual[node.output]) for node in shown)
     return tuple(item for item in found if item is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnInputs:
+    """Layers against the reference on the runtime's own inputs: the first that is too far (None: none is).
+
+    `allowed` is how many steps were allowed there; `largest` the most that was allowed anywhere. `saturated` counts
+    values that were not compared, because a tensor behind them that the runtime keeps in float is clamped here.
+    """
+
+    broken: LayerDifference | None
+    allowed: int
+    largest: int
+    saturated: int
+
+
+def compare_on_own_inputs(graph: Graph, codes: Array, actual: Mapping[str, Array]) -> OwnInputs:
+    """Execute every layer by the reference on the runtime's own inputs of that layer, so that nothing adds up.
+
+    A tensor that the runtime does not show is taken from the reference and may be off by what is allowed there.
+
+    Args:
+        graph: what the runtime executes.
+        codes: the input codes, [N, ...].
+        actual: the codes the runtime shows, by tensor name.
+    """
+    program, values, largest, skipped = lower(graph), {graph.input: codes, **actual}, 0, 0
+    slack = dict.fromkeys(values, 0.0)
+    for step in program.steps:
+        made = execute(program, step, values, fast_dot)
+        allowed = allowed_steps(program, step, slack)
+        if step.y not in actual:
+            values[step.y], slack[step.y] = made, allowed
+            continue
+        clamped = behind_clamps(program, step, values, actual)
+        skipped += int((clamped & (made != actual[step.y])).sum())
+        largest = max(largest, int(allowed))
+        found = difference(graph, step.name, np.where(clamped, actual[step.y], made), actual[step.y])
+        if found is not None and found.max_steps > int(allowed):
+            return OwnInputs(found, int(allowed), largest, skipped)
+    return OwnInputs(None, 0, largest, skipped)
 
 
 def check_part(part: BundlePart, runtime: Runtime, vectors: int | None = None) -> Parity:
@@ -152,28 +195,39 @@ def check_part(part: BundlePart, runtime: Runtime, vectors: int | None = None) -
 
 def _compare(part: BundlePart, runtime: Runtime, session: Session, inputs: Array, outputs: Array) -> Parity:
     graph = part.graph
-    expected = reference_tensors(graph, inputs)[graph.output]
+    reference = reference_tensors(graph, inputs)
+    expected = reference[graph.output]
     if not np.array_equal(expected, outputs):
         raise ExportError(f"part '{part.name}': its test vectors are not what its graph computes.")
     # A copy: the runtime may use its output buffer again when it shows its tensors.
     actual = np.array(session.run(inputs))
-    last = graph.nodes[-1].name
-    found = difference(graph, last, expected, actual)
-    layers = layer_differences(graph, session, inputs) if found is not None else ()
-    status, reason = _judge(graph, runtime, expected, found, layers)
+    found = difference(graph, graph.nodes[-1].name, expected, actual)
+    if found is None:
+        return _result(part.name, runtime, graph, (expected, actual), _agreeing(graph, expected))
+    shown = session.tensors(inputs)
+    layers = layer_differences(graph, reference, shown)
+    first = layers[0] if layers else found
+    verdict = _inexact(runtime, first) if runtime.exact else _bounded(graph, inputs, shown, actual, first)
+    return _result(part.name, runtime, graph, (expected, actual), verdict)
+
+
+def _result(name: str, runtime: Runtime, graph: Graph, codes: tuple[Array, Array], verdict: Verdict) -> Parity:
+    """Count how the output codes (expected, actual) differ."""
+    expected, actual = codes
+    found = difference(graph, graph.nodes[-1].name, expected, actual)
     wanted, got = labels_of(graph, expected), labels_of(graph, actual)
     return Parity(
-        part=part.name,
+        part=name,
         runtime=runtime.name,
-        status=status,
-        reason=reason,
-        vectors=len(inputs),
+        status=verdict.status,
+        reason=verdict.reason,
+        vectors=len(expected),
         labels=len(set(wanted.tolist())),
         max_steps=found.max_steps if found else 0,
         differing=found.differing if found else 0,
         total=int(expected.size),
         top1_agreement=float((wanted == got).mean()),
-        first=layers[0] if layers else found,
+        first=verdict.first,
     )
 
 
@@ -184,30 +238,50 @@ def labels_of(graph: Graph, codes: Array) -> Array:
     return labels
 
 
-def _judge(
-    graph: Graph,
-    runtime: Runtime,
-    expected: Array,
-    found: LayerDifference | None,
-    layers: Sequence[LayerDifference],
-) -> tuple[str, str]:
-    if found is None:
-        if len(set(labels_of(graph, expected).tolist())) < 2:
-            return "inconclusive", "every test vector gives the same label, so equal outputs prove little"
-        return "bit-exact", ""
-    if runtime.exact:
-        worst = layers[0] if layers else found
-        return "wrong", (
-            f"{runtime.name} must be bit-exact; '{worst.node}' ({worst.kind}) is the first node that differs: "
-            f"{worst.actual} instead of {worst.expected} at {list(worst.index)}"
+def _agreeing(graph: Graph, expected: Array) -> Verdict:
+    if len(set(labels_of(graph, expected).tolist())) < 2:
+        return Verdict("inconclusive", "every test vector gives the same label, so equal outputs prove little")
+    return Verdict("bit-exact", "")
+
+
+def _inexact(runtime: Runtime, first: LayerDifference) -> Verdict:
+    reason = f"{runtime.name} must be bit-exact; '{first.node}' ({first.kind}) is the first node that differs"
+    return Verdict("wrong", f"{reason}: {_codes(first)}", first)
+
+
+def _bounded(graph: Graph, inputs: Array, shown: Mapping[str, Array], output: Array, first: LayerDifference) -> Verdict:
+    same = np.array_equal(shown.get(graph.output, output), output)
+    layers = compare_on_own_inputs(graph, inputs, {**shown, graph.output: output} if same else shown)
+    if layers.broken is not None:
+        layer = layers.broken
+        reason = (
+            f"'{layer.node}' ({layer.kind}) is {layer.max_steps} steps from the reference on the runtime's own inputs"
         )
+        return Verdict("wrong", f"{reason}, at most {layers.allowed} are rounding: {_codes(layer)}", layer)
+    if layers.largest > LARGEST_SLACK:
+        reason = f"the runtime shows so few layers that {layers.largest} steps could be rounding"
+        return Verdict("inconclusive", f"{reason}, so agreement within them proves little", first)
+    if same:
+        reason = f"every layer within {layers.largest} step{'s' * (layers.largest > 1)} of the reference"
+        beside = f"; values that only the reference clamps: {layers.saturated}" if layers.saturated else ""
+        return Verdict("bounded", f"{reason} on the runtime's own inputs{beside}", first)
+    return _bounded_output(graph, inputs, output, first)
+
+
+def _bounded_output(graph: Graph, inputs: Array, output: Array, first: LayerDifference) -> Verdict:
+    """Judge an output that is not the one among the shown tensors: the runtime computes them by other kernels."""
     depth = rounding_depth(lower(graph))
-    first = layers[0].max_steps if layers else 0
-    if first > 1:
-        return "wrong", f"layer '{layers[0].node}' differs by {first} steps although its inputs agree"
-    if found.max_steps > depth:
-        return "wrong", f"the output differs by {found.max_steps} steps, more than its {depth} roundings explain"
-    return "bounded", f"within 1 step per rounding ({depth} on the longest path)"
+    found = difference(graph, graph.nodes[-1].name, reference_tensors(graph, inputs)[graph.output], output)
+    if found is not None and found.max_steps > depth:
+        reason = f"the output differs by {found.max_steps} steps, more than its {depth} roundings explain"
+        return Verdict("wrong", f"{reason}: {_codes(found)}", found)
+    return Verdict(
+        "bounded", f"every layer within its rounding, the output within 1 step per rounding ({depth})", first
+    )
+
+
+def _codes(layer: LayerDifference) -> str:
+    return f"{layer.actual} instead of {layer.expected} at {list(layer.index)}"
 
 
 def check_bundle(bundle: Bundle, runtimes: Sequence[Runtime], vectors: int | None = None) -> tuple[Parity, ...]:
@@ -233,22 +307,8 @@ def _compare_chain(bundle: Bundle, runtime: Runtime, vectors: int | None, name: 
     codes, last = _run_chain(bundle, runtime, vectors), bundle.parts[-1]
     expected = last.outputs[:vectors]
     found = difference(last.graph, last.graph.nodes[-1].name, expected, codes)
-    status, reason = _judge(last.graph, runtime, expected, found, ())
-    labels = labels_of(last.graph, expected)
-    agreement = float((labels == labels_of(last.graph, codes)).mean())
-    return Parity(
-        part=name,
-        runtime=runtime.name,
-        status=status,
-        reason=reason,
-        vectors=len(expected),
-        labels=len(set(labels.tolist())),
-        max_steps=found.max_steps if found else 0,
-        differing=found.differing if found else 0,
-        total=int(expected.size),
-        top1_agreement=agreement,
-        first=found,
-    )
+    verdict = _agreeing(last.graph, expected) if found is None else _inexact(runtime, found)
+    return _result(name, runtime, last.graph, (expected, codes), verdict)
 
 
 def _run_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Array:

@@ -72,11 +72,12 @@ def run(program: Program, codes: Array, dot: Dot = exact_dot) -> dict[str, Array
     fmt = program.quant(program.input).format
     values: dict[str, Array] = {program.input: fmt.from_ordinals(fmt.to_ordinals(codes))}
     for step in program.steps:
-        values[step.y] = _execute(program, step, values, dot)
+        values[step.y] = execute(program, step, values, dot)
     return values
 
 
-def _execute(program: Program, step: Step, values: Mapping[str, Array], dot: Dot) -> Array:
+def execute(program: Program, step: Step, values: Mapping[str, Array], dot: Dot = exact_dot) -> Array:
+    """Execute one step of a program on the codes of its inputs; returns the codes it makes, [N, ...]."""
     match step:
         case ConvStep():
             x = _centred(program, step.x, values, step.x_zero)

@@ -16,6 +16,7 @@ from export.runtimes.session import Runtime, Session
 from quant.formats import E4M3, INT8, Array, find_format
 from quant.graph import Graph
 from quant.program import lower
+from quant.reference import execute
 from tests.bundles import plain_target, toy_spec
 from tests.faulty import Change, Faulty, runtime_of
 from tests.toys import random_codes, toy_graph
@@ -102,31 +103,40 @@ def one_step(graph: Graph) -> Change:
     return change
 
 
-def test_one_step_per_rounding_is_bounded_for_a_runtime_with_its_own_rounding(part):
+def test_one_step_at_a_layer_is_bounded_however_far_it_carries(part):
     session = runtime_of(lambda graph: Faulty(graph, first=one_step(graph)), exact=False)
     result = check_part(part, session)
-    assert result.first.node == "conv"
-    assert result.first.max_steps == 1
+    assert (result.status, result.passed) == ("bounded", True)
+    assert (result.first.node, result.first.max_steps) == ("conv", 1)
     assert result.differing > 0
-    within = result.max_steps <= rounding_depth(lower(part.graph))
-    assert result.status == ("bounded" if within else "wrong")
-    assert result.passed is within
+    assert result.reason == "every layer within 1 step of the reference on the runtime's own inputs"
 
 
-def test_bounded_at_the_output(tmp_path):
-    made = write_bundle(tmp_path / "b", toy_spec(), plain_target()).parts[0]
+def off(by: int) -> Change:
+    """Move the first output code by some steps."""
 
     def change(codes: Array) -> Array:
-        codes[0, 0] += 1 if codes[0, 0] < 127 else -1
+        codes[0, 0] += by if codes[0, 0] <= 127 - by else -by
         return codes
 
-    result = check_part(made, runtime_of(lambda graph: Faulty(graph, last=change), exact=False))
-    assert (result.status, result.max_steps, result.differing) == ("bounded", 1, 1)
-    assert result.passed
-    assert "5 on the longest path" in result.reason
+    return change
 
 
-def test_a_first_layer_off_by_more_than_one_step_is_wrong_even_with_own_rounding(part):
+@pytest.fixture(scope="module")
+def int8_part(tmp_path_factory) -> BundlePart:
+    """The toy network in int8, whose steps are codes."""
+    return write_bundle(tmp_path_factory.mktemp("parity") / "b", toy_spec(), plain_target()).parts[0]
+
+
+def test_the_last_layer_may_be_one_step_off_and_not_two(int8_part):
+    one = check_part(int8_part, runtime_of(lambda graph: Faulty(graph, last=off(1)), exact=False))
+    assert (one.status, one.max_steps, one.differing, one.first.node) == ("bounded", 1, 1, "fc")
+    two = check_part(int8_part, runtime_of(lambda graph: Faulty(graph, last=off(2)), exact=False))
+    assert (two.status, two.max_steps, two.first.node) == ("wrong", 2, "fc")
+    assert "'fc' (Gemm) is 2 steps from the reference on the runtime's own inputs, at most 1" in two.reason
+
+
+def test_a_layer_off_by_more_than_its_rounding_is_wrong_even_with_own_rounding(part):
     change = flipped(part.graph, (0, 0, 0, 0), 3)
 
     def both(codes: Array) -> Array:
@@ -135,32 +145,68 @@ def test_a_first_layer_off_by_more_than_one_step_is_wrong_even_with_own_rounding
 
     result = check_part(part, runtime_of(lambda graph: Faulty(graph, first=change, last=both), exact=False))
     assert (result.status, result.first.node, result.first.max_steps) == ("wrong", "conv", 3)
-    assert "although its inputs agree" in result.reason
+    assert result.first.index == (0, 0, 0, 0)
+    assert "on the runtime's own inputs" in result.reason
 
 
-def test_an_output_that_roundings_cannot_explain_is_wrong():
+def test_an_error_in_the_middle_is_named_although_an_earlier_layer_differs_too(int8_part):
+    class Middle(Faulty):
+        def tensors(self, codes: Array) -> dict[str, Array]:
+            """Round the first layer another way, and spoil the depthwise one."""
+            graph, values = self.graph, reference_tensors(self.graph, codes)
+            program, values["a"] = lower(graph), one_step(graph)(values["a"])
+            for step in program.steps[1:]:
+                values[step.y] = execute(program, step, values)
+                if step.y == "b":
+                    values["b"][:, 3] = np.clip(values["b"][:, 3].astype(int) + 9, -128, 127).astype(np.int8)
+            return values
+
+    result = check_part(int8_part, runtime_of(Middle, exact=False))
+    assert (result.status, result.first.node) == ("wrong", "dw")
+    assert 2 <= result.first.max_steps <= 9
+    assert result.first.index[1] == 3
+
+
+def test_roundings_are_counted_along_the_longest_path():
     assert rounding_depth(lower(toy_graph())) == 5
 
 
-def test_more_steps_than_roundings_are_wrong(tmp_path):
-    made = write_bundle(tmp_path / "b", toy_spec(), plain_target()).parts[0]
+class Hiding(Faulty):
+    """Shows nothing but its output."""
 
-    def far(codes: Array) -> Array:
-        codes[0, 0] += 6 if codes[0, 0] < 100 else -6
-        return codes
+    def run(self, codes: Array) -> Array:
+        """Return the last tensor."""
+        return super().tensors(codes)[self.graph.output]
 
-    class Blind(Faulty):
-        def tensors(self, codes: Array) -> dict[str, Array]:
-            """Show nothing but the first layer, one step off."""
-            return {"a": one_step(self.graph)(reference_tensors(self.graph, codes)["a"])}
+    def tensors(self, codes: Array) -> dict[str, Array]:
+        """Show nothing."""
+        return {}
 
-        def run(self, codes: Array) -> Array:
-            """Return outputs six steps off."""
-            return far(reference_tensors(self.graph, codes)[self.graph.output].copy())
 
-    result = check_part(made, runtime_of(Blind, exact=False))
-    assert (result.status, result.max_steps) == ("wrong", 6)
-    assert "more than its 5 roundings explain" in result.reason
+def test_a_runtime_that_shows_too_little_is_not_called_bounded(int8_part):
+    result = check_part(int8_part, runtime_of(lambda graph: Hiding(graph, last=off(1)), exact=False))
+    assert (result.status, result.passed) == ("inconclusive", False)
+    assert "shows so few layers" in result.reason
+    assert check_part(int8_part, runtime_of(Hiding, exact=False)).status == "bit-exact"
+
+
+class Other(Faulty):
+    """Shows the reference's tensors while its output comes from elsewhere."""
+
+    def run(self, codes: Array) -> Array:
+        """Return another output than the one it shows."""
+        return self.last(reference_tensors(self.graph, codes)[self.graph.output].copy())
+
+    def tensors(self, codes: Array) -> dict[str, Array]:
+        """Show the reference's tensors."""
+        return reference_tensors(self.graph, codes)
+
+
+@pytest.mark.parametrize(("by", "status"), [(1, "bounded"), (5, "bounded"), (6, "wrong")])
+def test_an_output_of_other_kernels_than_the_shown_ones_has_one_step_per_rounding(int8_part, by, status):
+    result = check_part(int8_part, runtime_of(lambda graph: Other(graph, last=off(by)), exact=False))
+    assert (result.status, result.max_steps) == (status, by)
+    assert "rounding" in result.reason
 
 
 def test_equal_labels_prove_nothing(part):
