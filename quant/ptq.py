@@ -11,7 +11,7 @@ from quant.errors import QuantError
 from quant.formats import Array, Format
 from quant.graph import Graph, Node, Quant, Tensor, check, with_nodes
 from quant.onnx_quant import quantise_bias
-from quant.operators import MOVES, Clip, Conv, Gemm, Requantize
+from quant.operators import MOVES, Add, Clip, Conv, Gemm, Requantize
 from quant.passes.drop_softmax import drop_softmax
 from quant.passes.fold_batch_norm import fold_batch_norm
 from quant.passes.fold_pad import fold_pad
@@ -71,7 +71,7 @@ def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
     for name in graph.activations():
         quant = activation_quant(formats[name], *shared[name], symmetric=scheme.symmetric)
         tensors[name] = Tensor(graph.shape(name), quant)
-    graph = _align_moves(replace(graph, tensors=tensors))
+    graph = _align(replace(graph, tensors=tensors), shared, scheme)
     weights, tensors = dict(graph.weights), dict(graph.tensors)
     for node in graph.nodes:
         if isinstance(node.op, Conv | Gemm):
@@ -115,16 +115,19 @@ def activation_quant(fmt: Format, low: float, high: float, *, symmetric: bool) -
     """Return the scale and zero point that cover [low, high] and represent 0 exactly.
 
     Minifloats and symmetric integers: scale = max(|low|, |high|) / max. Asymmetric integers: the whole code range
-    spans [min(low, 0), max(high, 0)], with the zero point rounded (as ONNX Runtime and TFLite do).
+    spans [min(low, 0), max(high, 0)], with the zero point rounded (as ONNX Runtime and TFLite do). A tensor that is
+    always 0 gets the range [0, 1].
     """
-    low, high = min(low, 0.0), max(high, 0.0)
-    if high == low:
-        return Quant(fmt, (1.0,), 0)
+    low, high = _with_zero(low, high)
     if fmt.is_minifloat or symmetric:
         return Quant(fmt, (_float32(max(-low, high) / fmt.max),), 0)
     scale = _float32((high - low) / (fmt.max_ordinal - fmt.min_ordinal))
     zero = int(np.clip(np.rint(fmt.min_ordinal - low / scale), fmt.min_ordinal, fmt.max_ordinal))
     return Quant(fmt, (scale,), zero)
+
+
+def _with_zero(low: float, high: float) -> tuple[float, float]:
+    return min(low, 0.0), max(high, 0.0) if high > 0 or low < 0 else 1.0
 
 
 def _float32(value: float) -> float:
@@ -140,16 +143,15 @@ def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -
     clips, whose inputs are shifted left before, need 2^-13 of A as range. A layer that reaches its clip is not dead: it
     switches between limits, and widening would wipe them out.
     """
-    wide = dict(ranges)
+    wide = {name: _with_zero(*limits) for name, limits in ranges.items()}
     for node in graph.nodes:
-        fmt, low, high = formats[node.output], min(wide[node.output][0], 0.0), max(wide[node.output][1], 0.0)
+        fmt, (low, high) = formats[node.output], wide[node.output]
         if fmt.is_minifloat or isinstance(node.op, MOVES):
             continue
         reach = _reach(graph, node, wide)
         steps = fmt.max_ordinal - fmt.min_ordinal
         least = reach * steps * 2.0**-29 if isinstance(node.op, Conv | Gemm) else reach * 2.0**-13
-        # A tensor that is always 0 gets scale 1.
-        if (high - low or float(steps)) < least and not _reaches_clip(node, high):
+        if high - low < least and not _reaches_clip(node, high):
             wide[node.output] = (low, low + least)
     return wide
 
@@ -161,27 +163,40 @@ def _reaches_clip(node: Node, high: float) -> bool:
 
 def _reach(graph: Graph, node: Node, ranges: Ranges) -> float:
     """Return the largest magnitude a node can make from inputs anywhere in their ranges."""
-    spans = [max(ranges[name][1], 0.0) - min(ranges[name][0], 0.0) for name in node.inputs if name in ranges]
+    spans = [ranges[name][1] - ranges[name][0] for name in node.inputs if name in ranges]
     if not isinstance(node.op, Conv | Gemm):
         return sum(spans)
     weight, bias = (np.abs(graph.weights[name].astype(np.float64)) for name in node.inputs[1:])
     return float((weight.reshape(len(weight), -1).sum(axis=1) * spans[0] + bias).max())
 
 
-def _align_moves(graph: Graph) -> Graph:
-    """Put a Requantize where formats differ around an operator that only moves codes (mixed schemes)."""
+def _align(graph: Graph, shared: Ranges, scheme: Scheme) -> Graph:
+    """Put a Requantize where formats differ and an operator needs them alike (mixed schemes).
+
+    Operators that only move codes need the very format of their output. A sum towards integers needs integers.
+    """
     nodes: list[Node] = []
     tensors = dict(graph.tensors)
     for node in graph.nodes:
         inputs = list(node.inputs)
-        if isinstance(node.op, MOVES):
-            for index, name in enumerate(inputs):
-                if tensors[name].quant != tensors[node.output].quant:
-                    inputs[index] = f"{node.name}.{index}.requantized"
-                    tensors[inputs[index]] = Tensor(graph.shape(name), tensors[node.output].quant)
-                    nodes.append(Node(inputs[index], Requantize(), (name,), inputs[index]))
+        for index, name in enumerate(inputs):
+            wanted = _wanted(graph, node, name, shared, scheme)
+            if wanted is not None:
+                inputs[index] = f"{node.name}.{index}.requantized"
+                tensors[inputs[index]] = Tensor(graph.shape(name), wanted)
+                nodes.append(Node(inputs[index], Requantize(), (name,), inputs[index]))
         nodes.append(replace(node, inputs=tuple(inputs)))
     return with_nodes(graph, tuple(nodes), tensors=tensors)
+
+
+def _wanted(graph: Graph, node: Node, name: str, shared: Ranges, scheme: Scheme) -> Quant | None:
+    """Return the format an input must be brought to first, None when it fits."""
+    if isinstance(node.op, MOVES):
+        return graph.quant(node.output) if graph.quant(name) != graph.quant(node.output) else None
+    out = graph.quant(node.output).format
+    if isinstance(node.op, Add) and graph.quant(name).format.is_minifloat and not out.is_minifloat:
+        return activation_quant(out, *shared[name], symmetric=scheme.symmetric)
+    return None
 
 
 def _quantise_layer(tensors: dict[str, Tensor], weights: dict[str, Array], node: Node, scheme: Scheme) -> None:

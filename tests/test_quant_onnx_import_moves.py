@@ -11,8 +11,10 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from quant import operators as ops  # noqa: E402
+from quant.onnx_import import load_onnx  # noqa: E402
+from quant.onnx_write import run_float  # noqa: E402
 from quant.ptq import prepare  # noqa: E402
-from tests.onnx_models import IMAGE, NODE, same_as_ort, save, weights  # noqa: E402
+from tests.onnx_models import IMAGE, NODE, images, same_as_ort, save, weights  # noqa: E402
 
 OPSETS = (7, 9, 11, 13, 17, 18, 21)
 INT = np.int64
@@ -167,6 +169,18 @@ def test_pad(file, opset):
         constants = {"counts": np.array(counts, INT), "zero": np.array([0] if opset == 13 else 0, np.float32)[()]}
     graph = same_as_ort(save(file, [node, NODE("MaxPool", ["p"], ["y"], kernel_shape=[2, 2])], constants, opset=opset))
     assert graph.nodes[0].op == ops.Pad(before=(0, 0, 1, 0), after=(0, 1, 2, 3))
+
+
+def test_the_zeros_of_a_pad_take_part_in_a_maximum(file):
+    """ONNX Runtime's own optimiser gets this wrong (1.31): it must not run in ours."""
+    constants = {"counts": np.array([0, 0, 2, 0, 0, 0, 0, 1], INT)}
+    nodes = [NODE("Pad", ["x", "counts"], ["p"]), NODE("MaxPool", ["p"], ["y"], kernel_shape=[2, 2])]
+    graph = load_onnx(save(file, nodes, constants))
+    found = run_float(graph, -1 - np.abs(images(IMAGE)))
+    padded = np.pad(-1 - np.abs(images(IMAGE)), ((0, 0), (0, 0), (2, 0), (0, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 2), axis=(2, 3))
+    assert np.array_equal(found, windows.max(axis=(4, 5)))
+    assert found[:, :, 0].max() == 0
 
 
 def test_pad_over_chosen_axes(file):
