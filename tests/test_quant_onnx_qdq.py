@@ -23,7 +23,7 @@ from quant.program import lower
 from quant.ptq import quantise
 from quant.reference import fast_dot, quantise_input, run
 from quant.scheme import parse_scheme
-from tests.networks import NETWORKS, files
+from tests.networks import DATA, NETWORKS, files
 from tests.onnx_models import NODE, images, ort_run, save, weights
 from tests.ort_static import assert_same_codes, static
 from tests.toys import random_codes, toy_graph
@@ -44,6 +44,13 @@ WAYS = {
     "u16": ({"activation": "u16"}, "int16"),
     "s16 symmetric": ({"activation": "s16", "ActivationSymmetric": True}, "int16"),
 }
+
+
+def real(name: str) -> tuple[Path, Array, Array]:
+    """Return the file, calibration and test inputs of a pretrained network, or skip."""
+    if not DATA.is_dir():
+        pytest.skip("the folder of pretrained networks is not there")
+    return files(name)
 
 
 def small_net(path: Path) -> Path:
@@ -97,7 +104,7 @@ def test_a_small_net(tmp_path, way):
 @pytest.mark.parametrize("way", ["u8 per channel", "u8 per tensor", "s8 symmetric", "float bias"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_real_network(tmp_path, name, way):
-    source, calibration, x = files(name)
+    source, calibration, x = real(name)
     path = static(source, tmp_path / "qdq.onnx", calibration, **dict(WAYS[way][0]))
     graph = load_onnx(path)
     assert_same_codes(path, graph)
@@ -147,6 +154,6 @@ def test_our_own_files_come_back_exactly(tmp_path, act, weight):
 @pytest.mark.parametrize("scheme", ["w8a8", "w8a8-sym-pt", "w4a8-p99.9", "w8a6", "w4a5"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_our_own_real_networks_come_back_exactly(tmp_path, name, scheme):
-    source, calibration, x = files(name)
+    source, calibration, x = real(name)
     graph = quantise(load_onnx(source), parse_scheme(scheme), calibration)
     assert_comes_back(tmp_path / "ours.onnx", graph, quantise_input(graph.quant(graph.input), x[:16]))
