@@ -308,7 +308,7 @@ REFUSALS = {
     "its weights have zero point 3; only symmetric weights": scaled_weights(3, 0.1, 0),
     "weight scales must run along the output channels": scaled_weights([0, 0, 0], [1, 1, 1], 1),
     "5 scales along axis 0 of a tensor of shape [4, 3, 3, 3]": scaled_weights([0] * 5, [1] * 5, 0),
-    "its bias must be int32 with zero point 0 and scale (input": bias_case(0.5),
+    "its bias must be int32 with zero point 0 and scale (input": bias_case(0.0008),
     "its bias must be int32 with zero point 0 and scale (in": bias_case(0.0004, np.int8),
     "its input 'x' has no QuantizeLinear before it": ([*conv("x", "c"), *pair("c", "y")], {}),
     "has no scale: no QuantizeLinear reads it": ([*pair("x", "a"), *conv("a", "y")], {}),
