@@ -41,7 +41,9 @@ def test_a_missing_package_is_named(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / "lib" / name)
     # -I and a path of our own: neither the checkout nor an installed edgemill can fill the gap.
     place = str(tmp_path / "lib")
-    code = f"import sys; sys.path = [{place!r}, *(p for p in sys.path if 'site-packages' not in p)]; import edge"
+    # An editable install puts the checkout itself on the path.
+    kept = f"(p for p in sys.path if 'site-packages' not in p and p != {str(ROOT)!r})"
+    code = f"import sys; sys.path = [{place!r}, *{kept}]; import edge"
     command = [sys.executable, "-I", "-c", code]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
