@@ -48,6 +48,12 @@ def operator(
     Raises:
         ExportError: the operator has no float form here (Requantize).
     """
+    made = _operator(graph, node, inputs, output, dtype)
+    made.nodes[-1].name = node.name
+    return made
+
+
+def _operator(graph: Graph, node: Node, inputs: tuple[str, ...], output: str, dtype: np.dtype[Any]) -> Fragment:
     match node.op:
         case ops.Conv():
             return operation("Conv", inputs, output, _conv_attributes(node.op, graph.shape(node.inputs[1])))

@@ -36,17 +36,19 @@ class OpenvinoSession:
         return quantise_input(self.graph.quant(self.graph.output), values)
 
     def tensors(self, codes: Array) -> dict[str, Array]:
-        """Return the codes of every activation, from a copy of the model that outputs the dequantised tensors.
+        """Return the codes of the activations the IR names, from a copy of the model that outputs them dequantised.
 
-        A tensor that OpenVINO must hand out is not fused with what follows, so its codes here are those of the
-        compiled copy; the codes of `run` may differ from it where a fusion rounds differently.
+        OpenVINO drops the names of some tensors, mostly behind pooling and moves. A tensor that it must hand out is
+        not fused with what follows, so these codes, the output's too, are those of the copy; the codes of `run` may
+        differ where a fusion rounds differently.
         """
-        names = {t: t if t == self.graph.output else f"{t}_DequantizeLinear_Output" for t in self.graph.activations()}
         model = _read(self.file)
-        inner = [name for tensor, name in names.items() if tensor != self.graph.output]
-        model.add_outputs(inner)
+        known = {name for op in model.get_ordered_ops() for port in op.outputs() for name in port.get_names()}
+        names = {t: t if t == self.graph.output else f"{t}_DequantizeLinear_Output" for t in self.graph.activations()}
+        shown = {tensor: name for tensor, name in names.items() if name in known}
+        model.add_outputs([name for tensor, name in shown.items() if tensor != self.graph.output])
         result = _compile(model, self.threads).create_infer_request().infer({0: self._real(codes)})
-        return {t: quantise_input(self.graph.quant(t), result[name]) for t, name in names.items()}
+        return {t: quantise_input(self.graph.quant(t), result[name]) for t, name in shown.items()}
 
     def timed(self, codes: Array) -> Callable[[], None]:
         """Return one inference of `codes[:1]`.
