@@ -32,7 +32,7 @@ class OpenvinoSession:
 
     def run(self, codes: Array) -> Array:
         """Return the output codes of a batch: the float32 outputs on the output tensor's grid."""
-        values = self.request.infer({0: self._real(codes)})[0]
+        values = self._infer(self.request, codes)[0]
         return quantise_input(self.graph.quant(self.graph.output), values)
 
     def tensors(self, codes: Array) -> dict[str, Array]:
@@ -43,11 +43,11 @@ class OpenvinoSession:
         differ where a fusion rounds differently.
         """
         model = _read(self.file)
-        known = {name for op in model.get_ordered_ops() for port in op.outputs() for name in port.get_names()}
+        known = _tensor_names(model, self.file)
         names = {t: t if t == self.graph.output else f"{t}_DequantizeLinear_Output" for t in self.graph.activations()}
         shown = {tensor: name for tensor, name in names.items() if name in known}
         model.add_outputs([name for tensor, name in shown.items() if tensor != self.graph.output])
-        result = _compile(model, self.threads).create_infer_request().infer({0: self._real(codes)})
+        result = self._infer(_compile(model, self.threads).create_infer_request(), codes)
         return {t: quantise_input(self.graph.quant(t), result[name]) for t, name in shown.items()}
 
     def timed(self, codes: Array) -> Callable[[], None]:
@@ -66,6 +66,12 @@ class OpenvinoSession:
     def close(self) -> None:
         """Nothing to do: the request is freed with this object."""
 
+    def _infer(self, request: Any, codes: Array) -> Any:
+        try:
+            return request.infer({0: self._real(codes)})
+        except RuntimeError as error:
+            raise ExportError(f"OpenVINO cannot run {self.file.name} on codes {codes.shape}: {error}") from error
+
     def _real(self, codes: Array) -> Array:
         return dequantise(self.graph.quant(self.graph.input), codes)
 
@@ -75,8 +81,16 @@ def _read(file: Path) -> Any:
 
     try:
         return openvino.Core().read_model(file)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise ExportError(f"OpenVINO cannot read {file.name}: {error}") from error
+
+
+def _tensor_names(model: Any, file: Path) -> set[str]:
+    """Return the name of every tensor of a model."""
+    try:
+        return {name for op in model.get_ordered_ops() for port in op.outputs() for name in port.get_names()}
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{file.name} holds a name that is not UTF-8: {error}. Export the bundle again.") from error
 
 
 def _compile(model: Any, threads: int) -> Any:
@@ -84,7 +98,7 @@ def _compile(model: Any, threads: int) -> Any:
 
     try:
         return openvino.Core().compile_model(model, "CPU", settings(threads))
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise ExportError(f"OpenVINO cannot compile '{model.get_friendly_name()}': {error}") from error
 
 

@@ -71,9 +71,11 @@ class OrtSession:
 
     def _outputs(self, session: Any, names: list[str] | None, codes: Array) -> list[Array]:
         x = self._real(codes)
-        if self.batched:
-            return list(session.run(names, {self.graph.input: x}))
-        rows = [session.run(names, {self.graph.input: x[i : i + 1]}) for i in range(len(x))]
+        batches = [x] if self.batched else [x[i : i + 1] for i in range(len(x))]
+        try:
+            rows = [session.run(names, {self.graph.input: batch}) for batch in batches]
+        except _refusals() as error:
+            raise ExportError(f"ONNX Runtime cannot run {self.file.name} on codes {codes.shape}: {error}") from error
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
@@ -90,7 +92,6 @@ def open_ort(model: Path | bytes, threads: int = 1, optimised: Path | None = Non
         ExportError: ONNX Runtime refuses the model.
     """
     import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -101,21 +102,53 @@ def open_ort(model: Path | bytes, threads: int = 1, optimised: Path | None = Non
     source = model if isinstance(model, bytes) else str(model)
     try:
         return ort.InferenceSession(
-            source, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(DISABLED_OPTIMISERS)
+            source,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(DISABLED_OPTIMISERS),
+            # There is no other provider to fall back to; trying again would only print to standard output.
+            enable_fallback=0,
         )
-    except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile, state.NotImplemented) as error:
+    except _refusals() as error:
         raise ExportError(f"ONNX Runtime cannot open {_label(model)}: {error}") from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises for models and inputs it cannot take; ValueError: names that are not UTF-8."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+        ValueError,
+    )
 
 
 def _label(model: Path | bytes) -> str:
     return "the model" if isinstance(model, bytes) else model.name
 
 
+def _load(file: Path) -> Any:
+    """Return the ModelProto in a file."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(file)
+    except (DecodeError, OSError) as error:
+        raise ExportError(f"{file.name} is not a readable ONNX file: {error}. Export the bundle again.") from error
+
+
 def _with_outputs(file: Path, names: tuple[str, ...]) -> bytes:
     """Return a serialised copy of a model that also outputs the named tensors."""
     import onnx
 
-    model = onnx.load(file)
+    model = _load(file)
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
     return bytes(model.SerializeToString())
@@ -140,10 +173,8 @@ def open_host(folder: Path, name: str, graph: Graph, *, threads: int = 1) -> Ses
 
 def open_jetson(folder: Path, name: str, graph: Graph, *, threads: int = 1) -> Session:
     """Open a Jetson target's file of part `name`; tensors which that file leaves in float are not shown."""
-    import onnx
-
     file = folder / f"{name}.onnx"
-    made = {output for node in onnx.load(file).graph.node for output in node.output}
+    made = {output for node in _load(file).graph.node for output in node.output}
     shown = {t: f"{t}_QuantizeLinear_Output" for t in graph.activations() if f"{t}_QuantizeLinear_Output" in made}
     return OrtSession(
         file=file,
