@@ -47,6 +47,9 @@ def lint_file(path: Path, profile: Profile, shaped: tuple[str, ...] = ()) -> tup
         model = onnx.load(path)
     except (OSError, DecodeError) as cause:
         raise ExportError(f"cannot read {path} as ONNX: {cause}") from cause
+    if not model.graph.node or not model.opset_import:
+        # An empty file is a valid message without any field; it must not pass for want of nodes.
+        raise ExportError(f"{path} holds no ONNX graph: it has no nodes or no operator set. Export the model again.")
     return lint(model, profile, shaped)
 
 
@@ -71,8 +74,7 @@ def _dynamic(model: Any, shaped: tuple[str, ...]) -> Iterator[Finding]:
     """Rule 11: a dynamic dimension needs shapes on the command line."""
     constants = {tensor.name for tensor in model.graph.initializer}
     for port in model.graph.input:
-        sizes = [d.dim_value for d in port.type.tensor_type.shape.dim]
-        if port.name not in constants and port.name not in shaped and not all(size > 0 for size in sizes):
+        if port.name not in constants and port.name not in shaped and not _static(port):
             yield Finding(
                 11,
                 "error",
@@ -80,6 +82,12 @@ def _dynamic(model: Any, shaped: tuple[str, ...]) -> Iterator[Finding]:
                 "it has a dynamic dimension.",
                 "Export with a fixed batch, or give trtexec --minShapes, --optShapes and --maxShapes (no DLA then).",
             )
+
+
+def _static(port: Any) -> bool:
+    """Whether a model input has a known rank and sizes."""
+    kind = port.type.tensor_type
+    return kind.HasField("shape") and all(d.dim_value > 0 for d in kind.shape.dim)
 
 
 def refuse_errors(findings: Iterable[Finding], target: str) -> None:

@@ -15,6 +15,8 @@ from export.jetson_view import DEQUANTISE, QUANTISE, View
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BEHIND = ("Relu", "Clip", "BatchNormalization")
+#: What a convolution's kernel may hold before its activation.
+_BEFORE = (*_LAYERS, "BatchNormalization", "Add")
 
 
 def placement(view: View, profile: Profile) -> Iterator[Finding]:
@@ -24,9 +26,10 @@ def placement(view: View, profile: Profile) -> Iterator[Finding]:
     for node in view.nodes:
         if node.op_type in _LAYERS:
             yield from _one_sided(view, node)
-            yield from _quantised_output(view, node)
         elif node.op_type == "Add":
             yield from _residual(view, node)
+        if node.op_type in _BEFORE:
+            yield from _quantised_output(view, node)
 
 
 def _warning(node: Any, message: str, fix: str) -> Finding:
@@ -50,20 +53,26 @@ def _quantised_output(view: View, node: Any) -> Iterator[Finding]:
         kinds = {reader.op_type for name in names for reader in view.readers.get(name, ())}
         if kinds & set(_BEHIND):
             yield _warning(node, "Q/DQ stands between it and its activation.", "Quantise behind the activation.")
-        elif names and all(name in view.outputs for name in names):
+        elif names and node.op_type in _LAYERS and all(name in view.outputs for name in names):
             yield _warning(node, "its output is quantised for no quantised reader.", "Leave the output float.")
 
 
 def _residual(view: View, node: Any) -> Iterator[Finding]:
-    """Of a sum with a lone convolution's output, exactly the other input should be dequantised."""
+    """Of a sum with a lone convolution's output, exactly the other input should be dequantised.
+
+    With a convolution on both sides, either may be the one that absorbs the sum.
+    """
     sides = [_from_conv(view, name) for name in node.input]
     quantised = [view.made_by(name, DEQUANTISE) for name in node.input]
-    if not any(sides):
+    if not any(sides) or any(
+        side and not own and all((*quantised[:i], *quantised[i + 1 :]))
+        for i, (side, own) in enumerate(zip(sides, quantised, strict=True))
+    ):
         return
-    if not any(quantised):
-        yield _warning(node, "its skip input is not quantised.", "Quantise the skip input, so that Conv + Add fuse.")
-    elif all(quantised):
+    if any(side and own for side, own in zip(sides, quantised, strict=True)):
         yield _warning(node, "the convolution's output is quantised before the sum.", "Quantise the skip input only.")
+    else:
+        yield _warning(node, "its skip input is not quantised.", "Quantise the skip input, so that Conv + Add fuse.")
 
 
 def _from_conv(view: View, name: str) -> bool:

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from export.errors import ExportError
 from export.jetson_profiles import Profile
 
-_TOOL = 'TRTEXEC="${TRTEXEC:-/usr/src/tensorrt/bin/trtexec}"'
+#: TRTEXEC, else the one on PATH, else where JetPack puts it.
+_TOOL = """TRTEXEC="${TRTEXEC:-$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)}"
+if ! command -v "$TRTEXEC" >/dev/null 2>&1; then
+  echo "$0: no trtexec at $TRTEXEC; install JetPack's TensorRT, or set TRTEXEC to the full path of trtexec." >&2
+  exit 2
+fi"""
 _WORKSPACE_MB = 1024
 
 
@@ -97,6 +102,11 @@ def run_flags(profile: Profile, name: str) -> tuple[str, ...]:
         "--profilingVerbosity=detailed",
         *line.timing,
     )
+
+
+def transfer_flags(profile: Profile) -> tuple[str, ...]:
+    """Return what makes trtexec copy inputs and outputs: TensorRT 11 leaves that out unless told."""
+    return tuple(flag for flag in command_line(profile).timing if flag == "--includeDataTransfers")
 
 
 def build_script(profile: Profile, name: str) -> str:

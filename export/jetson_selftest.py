@@ -7,8 +7,10 @@ Exit status: 0 passed, 1 wrong outputs, 2 could not run.
 """
 
 import json
+import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,17 +22,30 @@ DEFAULT_TOOL = "/usr/src/tensorrt/bin/trtexec"
 def main(folder: str) -> int:
     """Run the test in a part's folder and return the exit status."""
     os.chdir(folder)
-    plan = json.loads(Path("selftest.json").read_text())
-    tool = os.environ.get("TRTEXEC", DEFAULT_TOOL)
-    if not os.access(tool, os.X_OK):
-        return finish({"verdict": "not run", "reason": f"no trtexec at {tool}; set TRTEXEC"})
+    tool = os.environ.get("TRTEXEC") or shutil.which("trtexec") or DEFAULT_TOOL
+    if not shutil.which(tool):
+        return finish({"verdict": "not run", "reason": f"no trtexec at {tool}; set TRTEXEC to its full path"})
     try:
-        version = tensorrt_version(output_of(["sh", "build.sh"], tool))
+        plan = json.loads(Path("selftest.json").read_text())
+        if not plan["vectors"]:
+            raise ValueError("selftest.json holds no test vectors; export the part again")
+        version = tensorrt_version(build(plan, tool))
         compared = [compare(plan, vector, tool) for vector in plan["vectors"]]
     except (OSError, ValueError, KeyError, subprocess.CalledProcessError) as error:
         shown = (getattr(error, "output", None) or b"").decode("utf-8", "replace")
         return finish({"verdict": "not run", "reason": f"{error} {shown[-2000:]}".strip()})
     return finish(judge(plan, compared, version))
+
+
+def build(plan: Any, tool: str) -> str:
+    """Build the engine and return what trtexec prints; an engine of an earlier build cannot stand in for this one."""
+    engine = Path(plan["name"] + ".plan")
+    if engine.exists():
+        engine.unlink()
+    log = output_of(["sh", "build.sh"], tool)
+    if not engine.exists():
+        raise ValueError(f"build.sh wrote no {engine}: {log[-2000:]}")
+    return log
 
 
 def output_of(command: Any, tool: str) -> str:
@@ -57,15 +72,27 @@ def compare(plan: Any, vector: Any, tool: str) -> Any:
     if path.exists():
         path.unlink()
     command = [tool, f"--loadEngine={plan['name']}.plan", f"--loadInputs={plan['input']}:{vector['file']}"]
-    output_of([*command, f"--exportOutput={path}", "--iterations=1", "--warmUp=0", "--duration=0"], tool)
-    found = [entry for entry in json.loads(path.read_text()) if entry["name"] == plan["output"]]
+    short = ["--iterations=1", "--warmUp=0", "--duration=0", *plan["run_flags"]]
+    output_of([*command, f"--exportOutput={path}", *short], tool)
+    found = [entry for entry in read_outputs(path.read_text()) if entry["name"] == plan["output"]]
     if not found:
         raise ValueError(f"trtexec exported no output called {plan['output']}")
     values, expected = [float(v) for v in found[0]["values"]], vector["expected"]
     if len(values) != len(expected):
         raise ValueError(f"{len(values)} output values instead of {len(expected)}")
-    worst = max(abs(values[i] - expected[i]) for i in range(len(values)))
-    return {"file": vector["file"], "largest_difference": worst, "same_label": top(values) == top(expected)}
+    finite = [i for i in range(len(values)) if math.isfinite(values[i])]
+    return {
+        "file": vector["file"],
+        "largest_difference": max([abs(values[i] - expected[i]) for i in finite] or [0.0]),
+        "not_finite": len(values) - len(finite),
+        "same_label": len(finite) == len(values) and top(values) == top(expected),
+    }
+
+
+def read_outputs(text: str) -> Any:
+    """Parse trtexec's output file, which spells values that are not finite as C++ does (nan, -nan, inf)."""
+    text = re.sub(r"(?<=[\s,\[])-?nan(?=[\s,\]])", "NaN", text)
+    return json.loads(re.sub(r"(?<=[\s,\[-])inf(?=[\s,\]])", "Infinity", text))
 
 
 def top(values: Any) -> int:
@@ -75,8 +102,8 @@ def top(values: Any) -> int:
 
 
 def judge(plan: Any, compared: Any, version: str) -> Any:
-    """Return the verdict: passed when every difference is within the tolerance of the plan (NaN is not)."""
-    within = all(item["largest_difference"] <= plan["tolerance"] for item in compared)
+    """Return the verdict: passed when every value is finite and within the tolerance of the plan."""
+    within = all(item["largest_difference"] <= plan["tolerance"] and not item["not_finite"] for item in compared)
     return {
         "verdict": "passed" if within and compared else "wrong outputs",
         "largest_difference": max(item["largest_difference"] for item in compared),

@@ -9,7 +9,9 @@ import numpy as np
 
 import export.jetson_selftest
 from export.atomic import write_file, write_text
+from export.errors import ExportError
 from export.jetson_profiles import Profile
+from export.jetson_script import transfer_flags
 from export.runtimes.ort import open_ort
 from export.target import Source
 from quant.reference import dequantise
@@ -27,12 +29,20 @@ def write_selftest(profile: Profile, source: Source, onnx_file: Path, folder: Pa
     engine and not the quantisation.
 
     Raises:
-        ExportError: ONNX Runtime refuses the file, or the folder cannot be written.
+        ExportError: ONNX Runtime refuses the file, an output is not finite, there are no vectors, or the folder
+            cannot be written.
     """
     graph = source.graph
+    if not len(source.inputs):
+        raise ExportError(f"part '{source.name}' has no test vectors, so its self-test would prove nothing; give some.")
     real = dequantise(graph.quant(graph.input), source.inputs[:VECTORS]).astype("<f4")
     session = open_ort(onnx_file)
     outputs = [session.run([graph.output], {graph.input: real[i : i + 1]})[0].reshape(-1) for i in range(len(real))]
+    if not np.isfinite(np.stack(outputs)).all():
+        raise ExportError(
+            f"{profile.target}: {onnx_file.name} gives outputs that are not finite (beyond {profile.precision}). "
+            "Rescale the network, or export to another target."
+        )
     vectors = []
     for index, (x, y) in enumerate(zip(real, outputs, strict=True)):
         name = f"selftest_{index}.bin"
@@ -44,6 +54,7 @@ def write_selftest(profile: Profile, source: Source, onnx_file: Path, folder: Pa
         "output": graph.output,
         "precision": profile.precision,
         "tensorrt": profile.tensorrt,
+        "run_flags": list(transfer_flags(profile)),
         "tolerance": TOLERANCE * float(np.ptp(np.stack(outputs))),
         "vectors": vectors,
     }

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
@@ -17,7 +18,10 @@ QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One model. `makers` maps a tensor to its node, `readers` to the nodes that read it."""
+    """One model. `makers` maps a tensor to its node, `readers` to the nodes that read it.
+
+    `types` holds the ONNX types of tensors that are not constant, as far as the model states them.
+    """
 
     model: Any
     nodes: tuple[Any, ...]
@@ -25,6 +29,7 @@ class View:
     makers: Mapping[str, Any]
     readers: Mapping[str, tuple[Any, ...]]
     outputs: frozenset[str]
+    types: Mapping[str, int]
 
     def qdq(self) -> tuple[Any, ...]:
         """Return every QuantizeLinear and DequantizeLinear."""
@@ -35,9 +40,10 @@ class View:
         return str(node.input[index]) if len(node.input) > index else ""
 
     def type_of(self, name: str) -> str:
-        """Return the ONNX type name of a constant (`INT8`, ...); empty when the tensor is not constant."""
+        """Return the ONNX type name of a tensor (`INT8`, ...); empty when the model does not state it."""
         tensor = self.constants.get(name)
-        return "" if tensor is None else str(onnx.TensorProto.DataType.Name(tensor.data_type))
+        kind = self.types.get(name, 0) if tensor is None else tensor.data_type
+        return str(onnx.TensorProto.DataType.Name(kind)) if kind else ""
 
     def values(self, name: str) -> Any:
         """Return a constant as an array, or None."""
@@ -78,7 +84,7 @@ def view(model: Any) -> View:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = tuple(model.graph.node)
     for node in nodes:
-        value = attribute(node, "value") if node.op_type == "Constant" else None
+        value = _constant(node) if node.op_type == "Constant" else None
         if value is not None:
             constants[node.output[0]] = value
     readers: dict[str, list[Any]] = {}
@@ -92,4 +98,14 @@ def view(model: Any) -> View:
         makers={name: node for node in nodes for name in node.output if name not in constants},
         readers={name: tuple(found) for name, found in readers.items()},
         outputs=frozenset(output.name for output in model.graph.output),
+        types={v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.value_info)},
     )
+
+
+def _constant(node: Any) -> Any:
+    """Return the value of a Constant node as a TensorProto; None for strings and sparse values."""
+    for name, kind in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64)):
+        found = attribute(node, name)
+        if found is not None:
+            return numpy_helper.from_array(np.array(found, dtype=kind), node.output[0])
+    return attribute(node, "value")
