@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from export.errors import ExportError
 from export.onnx_fragment import Fragment, Port, constant, join, model, operation, scalar
 from export.onnx_ops import keep_mean_dims, operator
 from quant import operators as ops
@@ -49,7 +50,7 @@ def qdq_model(graph: Graph) -> Any:
     """Return a quantised integer graph as an ONNX model with a dynamic batch axis `N`.
 
     Raises:
-        ExportError: the ONNX checker refuses the result.
+        ExportError: a zero point does not fit uint8, or the ONNX checker refuses the result.
     """
     graph = keep_mean_dims(graph)
     body = join((_quantise(graph, graph.input, graph.input), *(_node(graph, node) for node in graph.nodes)))
@@ -93,7 +94,7 @@ def _quantise(graph: Graph, tensor: str, source: str) -> Fragment:
     quantised, codes = f"{tensor}_QuantizeLinear_Output", codes_name(graph, tensor)
     parts = [
         scalar(grid[0], quant.scale[0], np.dtype(np.float32)),
-        scalar(grid[1], quant.zero + code_shift(quant.format), np.dtype(np.uint8)),
+        scalar(grid[1], _stored_zero(quant, tensor), np.dtype(np.uint8)),
         operation("QuantizeLinear", (source, *grid), quantised),
     ]
     if limits:
@@ -102,6 +103,17 @@ def _quantise(graph: Graph, tensor: str, source: str) -> Fragment:
         parts.append(operation("Clip", (quantised, *bounds), codes))
     parts.append(operation("DequantizeLinear", (codes, *grid), real_name(graph, tensor)))
     return join(parts)
+
+
+def _stored_zero(quant: Quant, tensor: str) -> int:
+    """Return the zero point as the file stores it; numpy would wrap one that does not fit."""
+    stored = quant.zero + code_shift(quant.format)
+    if not 0 <= stored <= 255:
+        raise ExportError(
+            f"activation '{tensor}' ({quant.format.name}) has zero point {quant.zero}, which uint8 cannot store as "
+            f"{stored}; allowed is {-code_shift(quant.format)} to {255 - code_shift(quant.format)}. Quantise again."
+        )
+    return stored
 
 
 def parameter_name(graph: Graph, node: Node, tensor: str) -> str:
