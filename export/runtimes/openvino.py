@@ -67,10 +67,17 @@ class OpenvinoSession:
         """Nothing to do: the request is freed with this object."""
 
     def _infer(self, request: Any, codes: Array) -> Any:
+        where, shape = (
+            f"OpenVINO cannot run {self.file.name} on codes {codes.shape}",
+            self.graph.shape(self.graph.input),
+        )
+        # With a dynamic batch OpenVINO compares no axis at all.
+        if codes.shape[1:] != shape[1:]:
+            raise ExportError(f"{where}: they must be {('N', *shape[1:])}.")
         try:
             return request.infer({0: self._real(codes)})
         except RuntimeError as error:
-            raise ExportError(f"OpenVINO cannot run {self.file.name} on codes {codes.shape}: {error}") from error
+            raise ExportError(f"{where}: {error}") from error
 
     def _real(self, codes: Array) -> Array:
         return dequantise(self.graph.quant(self.graph.input), codes)
