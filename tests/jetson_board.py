@@ -11,9 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from export.bundle import BundleSpec, write_bundle
+from export.bundle_read import BundlePart
 from export.jetson import write
 from export.jetson_profiles import Profile
-from export.target import Source
+from export.preprocess import Preprocess
+from export.target import Source, Target
 from quant import reference
 from quant.formats import INT8
 from quant.graph import Graph
@@ -54,6 +57,14 @@ def source_of(graph: Graph, count: int = 8, float_graph: Graph | None = None, na
     """A part of a graph with random test vectors."""
     codes = random_codes(graph, count)
     return Source(name, graph, codes, reference.run(lower(graph), codes)[graph.output], float_graph)
+
+
+def bundle_part(source: Source, target: Target, folder: Path) -> BundlePart:
+    """Write a bundle of one part and read the part back."""
+    _, channels, height, width = source.graph.shape(source.graph.input)
+    preprocess = Preprocess(channels, height, width, 1 / 255, (0.5,) * channels, (0.25,) * channels)
+    labels = tuple(f"class {index}" for index in range(source.graph.shape(source.graph.output)[1]))
+    return write_bundle(folder, BundleSpec("toy", "w8a8-sym", preprocess, labels, (source,)), target).parts[0]
 
 
 def write_toy(profile: Profile, folder: Path) -> dict[str, Any]:
