@@ -51,7 +51,9 @@ def _quantised_output(view: View, node: Any) -> Iterator[Finding]:
         pairs = [n for n in view.readers.get(quantise.output[0], ()) if n.op_type == DEQUANTISE]
         names = [name for pair in pairs for name in pair.output]
         kinds = {reader.op_type for name in names for reader in view.readers.get(name, ())}
-        if kinds & set(_BEHIND):
+        # An activation behind a tensor that others read too cannot be part of the layer's kernel.
+        alone = len(view.readers[node.output[0]]) == 1 and sum(len(view.readers.get(n, ())) for n in names) == 1
+        if kinds & set(_BEHIND) and alone:
             yield _warning(node, "Q/DQ stands between it and its activation.", "Quantise behind the activation.")
         elif names and node.op_type in _LAYERS and all(name in view.outputs for name in names):
             yield _warning(node, "its output is quantised for no quantised reader.", "Leave the output float.")

@@ -6,6 +6,8 @@ output too early. So a tensor is quantised where a quantised layer reads it, one
 * Conv, Gemm, pooling, Mean and Concat quantise their inputs; weights are int8 with DequantizeLinear, biases float;
 * a residual Add quantises its skip input only; the convolution that feeds the other input keeps its float output,
   so that Conv + Add + Relu become one kernel;
+* a Clip behind a tensor that others read too cannot become part of its producer; it reads the codes they read,
+  because its own grid may be finer;
 * Pad, Slice and Reshape change no value and are left to TensorRT;
 * the network's output stays float.
 
@@ -48,6 +50,8 @@ def quantised_inputs(graph: Graph, node: Node) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for name in node.inputs if name not in graph.weights))
     if isinstance(node.op, ops.Add):
         return _skip_inputs(graph, node)
+    if isinstance(node.op, ops.Clip) and len(graph.consumers(node.inputs[0])) > 1:
+        return node.inputs
     return ()
 
 

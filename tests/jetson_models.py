@@ -97,13 +97,18 @@ def qdq(source: str, output: str) -> tuple[Node, Node]:
 def layers(*nodes: Node) -> Any:
     """Nodes that may use int8 weights `wd`, scale `s`, zero point `z`."""
     stored = NODE("DequantizeLinear", ["w", "s", "z"], ["wd"])
-    constants = {"w": np.ones((4, 4, 1, 1), np.int8), "s": np.float32(0.1), "z": np.int8(0)}
+    constants = {"w": np.ones((4, 4, 1, 1), np.int8), "s": np.float32(0.1), "z": INT8, "one": np.ones(4, np.float32)}
     return model(stored, *nodes, f=np.ones((4, 4, 1, 1), np.float32), **constants)
 
 
 def conv(data: str, output: str, weights: str = "wd") -> Node:
     """A pointwise convolution."""
     return NODE("Conv", [data, weights], [output], f"conv_{output}")
+
+
+def norm(data: str, output: str) -> Node:
+    """A batch norm of four channels, all its parameters `one`."""
+    return NODE("BatchNormalization", [data, "one", "one", "one", "one"], [output])
 
 
 def residual(*, skip: bool, made: bool) -> Any:

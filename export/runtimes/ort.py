@@ -46,8 +46,10 @@ class OrtSession:
     def tensors(self, codes: Array) -> dict[str, Array]:
         """Return the codes of every tensor that the file quantises, from a copy of the model that outputs them."""
         copy = open_ort(_with_outputs(self.file, tuple(self.shown.values())), self.threads)
-        values = self._outputs(copy, list(self.shown.values()), codes)
-        return {name: self.decode(name, v) for name, v in zip(self.shown, values, strict=True)}
+        *values, last = self._outputs(copy, [*self.shown.values(), self.graph.output], codes)
+        # The copy is optimised otherwise and may round otherwise, so its own output goes with its tensors.
+        output = {self.graph.output: quantise_input(self.graph.quant(self.graph.output), last)}
+        return output | {name: self.decode(name, v) for name, v in zip(self.shown, values, strict=True)}
 
     def timed(self, codes: Array) -> Callable[[], None]:
         """Return one inference of `codes[:1]`.
