@@ -113,8 +113,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# int8 latency on this machine, one thread, batch 1",
         "",
-        f"Median of {WINDOWS} windows, the files taking turns. A ratio is ours / quantize_static's, the median of pairs",
-        "of windows. Folded: quantize_static on our prepared float graph, whose padding is part of the convolutions;",
+        f"Median of {WINDOWS} windows, the files taking turns. A ratio is ours / quantize_static's, the median of",
+        "window pairs. Folded: quantize_static on our prepared float graph, whose padding is part of the convolutions;",
         "its ratio compares the two QDQ dialects alone, while the other one holds the gain of folding too.",
         "",
         "| network | runtime | ours us | quantize_static us | folded us | float us | ratio | ratio, folded | fused |",
