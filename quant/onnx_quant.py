@@ -110,10 +110,21 @@ def bias_units(x: Quant, weight: Quant) -> Array:
     return units
 
 
+def emulated_only(x: Format, weight: Format) -> bool:
+    """Whether one product of the two formats exceeds every accumulator, so that only `quant.simulate` runs it."""
+    return (x.is_minifloat or weight.is_minifloat) and x.magnitude_bits + weight.magnitude_bits > 48
+
+
 def quantise_bias(bias: Array, x: Quant, weight: Quant) -> Array:
-    """Round a float bias to whole accumulator units: int32 for integer formats, int64 where a minifloat takes part."""
-    units = np.rint(bias.astype(np.float64) / bias_units(x, weight))
+    """Round a float bias to whole accumulator units: int32 for integer formats, int64 where a minifloat takes part.
+
+    Where products alone exceed the accumulator of 48 bits, so that `quant.program.lower` refuses the layer, the units
+    stay whole numbers in float64, for emulation.
+    """
+    units: Array = np.rint(bias.astype(np.float64) / bias_units(x, weight))
     wide = x.format.is_minifloat or weight.format.is_minifloat
+    if emulated_only(x.format, weight.format):
+        return units
     limit = 2.0**47 if wide else 2.0**31 - 1
     codes: Array = np.clip(units, -limit, limit).astype(np.int64 if wide else np.int32)
     return codes

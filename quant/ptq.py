@@ -10,7 +10,7 @@ import numpy as np
 from quant.errors import QuantError
 from quant.formats import Array, Format
 from quant.graph import Graph, Node, Quant, Tensor, check, with_nodes
-from quant.onnx_quant import quantise_bias
+from quant.onnx_quant import emulated_only, quantise_bias
 from quant.operators import MOVES, Add, Clip, Conv, Gemm, Requantize
 from quant.passes.drop_softmax import drop_softmax
 from quant.passes.fold_batch_norm import fold_batch_norm
@@ -64,7 +64,17 @@ def quantise(graph: Graph, scheme: Scheme, calibration: Array) -> Graph:
 
 
 def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
-    """Quantise a prepared float graph whose activation ranges are known."""
+    """Quantise a prepared float graph whose activation ranges are known; refuse accumulators that do not fit."""
+    quantised = lay_out(graph, scheme, ranges)
+    lower(quantised)
+    return quantised
+
+
+def lay_out(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
+    """Give a prepared float graph formats, scales and codes, rounded to nearest.
+
+    Accumulators are not checked: formats with many exponent bits run in `quant.simulate` only.
+    """
     formats = _activation_formats(graph, scheme)
     shared = _share_ranges(graph, with_headroom(graph, _share_ranges(graph, ranges), formats))
     tensors = dict(graph.tensors)
@@ -76,9 +86,7 @@ def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
     for node in graph.nodes:
         if isinstance(node.op, Conv | Gemm):
             _quantise_layer(tensors, weights, node, scheme)
-    quantised = replace(graph, tensors=tensors, weights=weights)
-    lower(quantised)
-    return quantised
+    return replace(graph, tensors=tensors, weights=weights)
 
 
 def _activation_formats(graph: Graph, scheme: Scheme) -> dict[str, Format]:
@@ -215,6 +223,8 @@ def _bias_floor(bias: Array, x: Quant, fmt: Format) -> Array:
 
     A channel whose weights are all but zero would otherwise get a scale so small that its bias overflows.
     """
+    if emulated_only(x.format, fmt):
+        return np.zeros(len(bias))
     limit = BIAS_LIMIT_WIDE if x.format.is_minifloat or fmt.is_minifloat else BIAS_LIMIT
     floor: Array = np.abs(bias.astype(np.float64)) / (x.scale[0] * x.format.unit * fmt.unit * limit)
     return floor
