@@ -17,7 +17,7 @@ from quant.rounding import quantise
 from quant.scheme import parse_scheme
 from quant.simulate import apply, fake_quantise, simulate, simulator
 from tests.float_nets import inputs, random_net
-from tests.toys import toy_graph
+from tests.toys_fitted import fitted_graph, real_inputs
 
 
 def _values(fmt: Format) -> np.ndarray:
@@ -47,8 +47,8 @@ def test_scale_zero_point_and_clip(scale: float) -> None:
 
 @pytest.mark.parametrize(("act", "weight"), [("int8", "int8"), ("e4m3", "e4m3"), ("int8", "e2m1"), ("e3m2", "int4")])
 def test_codes_are_those_of_the_reference_up_to_ties(act: str, weight: str) -> None:
-    graph = toy_graph(find_format(act), find_format(weight), 3)
-    x = np.random.default_rng(0).standard_normal((16, *graph.shape(graph.input)[1:])).astype(np.float32)
+    graph = fitted_graph(find_format(act), find_format(weight))
+    x = real_inputs(graph, 16)
     codes = run(lower(graph), quantise_input(graph.quant(graph.input), x), fast_dot)
     real = {name: torch.from_numpy(dequantise(graph.quant(name), value)) for name, value in codes.items()}
     sim = simulator(graph)
@@ -57,8 +57,8 @@ def test_codes_are_those_of_the_reference_up_to_ties(act: str, weight: str) -> N
         found = quantise_input(quant, apply(sim, node, [real.get(name) for name in node.inputs]).numpy())
         steps = np.abs(quant.format.to_ordinals(found) - quant.format.to_ordinals(codes[node.output]))
         assert steps.max() <= 1, node.name
-        # The mean of 4 integers on their own grid is a tie one time in four; the two round ties differently.
-        assert (steps > 0).mean() < (0.3 if node.kind == "Mean" else 0.05), node.name
+        # Sums and means of a few small integers often are ties, and the two round ties differently.
+        assert (steps > 0).mean() < (0.3 if node.kind in ("Mean", "Add") else 0.05), node.name
     assert len(np.unique(codes[graph.output].reshape(16, -1).argmax(axis=1))) > 1
 
 
