@@ -32,7 +32,7 @@ CAVEATS = (
     "Sums are exact fixed point; a floating accumulator with alignment was not built.",
     "Another yosys version moves a count by up to 18 %.",
     "Fitted values differ from the table, where it can check them, by 4 % on average on xcup (worst 12 %) and 7 % on "
-    "ecp5 (worst 44 %). Most mixed pairs, and formats with 1, 6 or 7 exponent bits or without mantissa, are extrapolated.",
+    "ecp5 (worst 44 %). Most mixed pairs, and formats with 1, 6 or 7 exponent bits or no mantissa, are extrapolated.",
 )
 
 
