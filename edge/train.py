@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,14 @@ class Schedule:
     threads: int = 1
 
 
-def train(module: Any, dataset: Dataset, recipe: Recipe, schedule: Schedule, show: bool = True) -> float:
+def train(
+    module: Any,
+    dataset: Dataset,
+    recipe: Recipe,
+    schedule: Schedule,
+    show: bool = True,
+    after_epoch: Callable[[int], None] | None = None,
+) -> float:
     """Train `module` in place. Nothing is written to disk.
 
     Args:
@@ -43,6 +50,7 @@ def train(module: Any, dataset: Dataset, recipe: Recipe, schedule: Schedule, sho
         recipe: the loss.
         schedule: epochs, batch, peak rate, seed, threads.
         show: whether to draw a progress bar on standard error.
+        after_epoch: called with the number of epochs done, for what a recipe wants to log.
 
     Returns:
         Top-1 accuracy on the test images, 0 to 1.
@@ -74,6 +82,8 @@ def train(module: Any, dataset: Dataset, recipe: Recipe, schedule: Schedule, sho
                 optimiser.step()
                 cycle.step()
                 advance(f"epoch {epoch + 1}/{schedule.epochs}, loss {loss.item():.3f}")
+            if after_epoch is not None:
+                after_epoch(epoch + 1)
         module.eval()
         return accuracy(module, dataset)
 

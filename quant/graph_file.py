@@ -26,7 +26,7 @@ SCHEMA = 1
 _HEADER = "graph.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 #: What the readers of zip, JSON and npy raise on bytes that are none of these, and on records of another structure.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     zipfile.BadZipFile,
@@ -45,11 +45,11 @@ def to_bytes(graph: Graph) -> bytes:
     """Serialise a graph."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        _write(archive, _HEADER, json.dumps(_header(graph), indent=1, sort_keys=True).encode())
+        write_member(archive, _HEADER, json.dumps(_header(graph), indent=1, sort_keys=True).encode())
         for index, name in enumerate(sorted(graph.weights)):
             array = io.BytesIO()
             np.save(array, np.ascontiguousarray(graph.weights[name]), allow_pickle=False)
-            _write(archive, f"weights/{index}.npy", array.getvalue())
+            write_member(archive, f"weights/{index}.npy", array.getvalue())
     return buffer.getvalue()
 
 
@@ -72,7 +72,7 @@ def load(path: Path) -> Graph:
         exact = to_bytes(graph) == data
     except QuantError as error:
         raise QuantError(f"{path}: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise QuantError(f"{path} is not a readable edgemill graph: {error}.") from error
     if not exact:
         raise QuantError(f"{path} is not spelt as edgemill writes it, so it was changed; quantise the model again.")
@@ -87,7 +87,8 @@ def _from_bytes(data: bytes) -> Graph:
         return check(_graph(archive, header))
 
 
-def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def write_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Add a file to an archive with a fixed time stamp and uncompressed, so that the bytes depend on it alone."""
     archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
 
 

@@ -1,0 +1,106 @@
+"""BiPer (CVPR 2024): binary weights trained through a periodic function, in two stages.
+
+Stage 1 trains with the weights sin(OMEGA w), stage 2 goes on from there with their sign. Both minimise
+
+    cross-entropy + tau * mean over layers of mean(sin^2(OMEGA w)),      sin^2 = 0.5 - 0.5 cos(2 OMEGA w).
+
+A positive tau pulls the sines towards 0 and so *raises* the error of taking their sign; a negative one pulls them
+towards -1 and +1. Its sign and size are hyper-parameters: watch the quantisation error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from edge.dataset import Dataset
+from edge.errors import EdgeError
+from edge.recipes.binary_layers import OMEGA, RULES, SINE, SINE_SIGN, binary_layers, signs_of
+from edge.recipes.recipe import Recipe
+from edge.train import Schedule, train
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: what binary layers make of their weights, the weight of the regulariser, and how long and fast."""
+
+    rule: str
+    tau: float
+    schedule: Schedule
+
+
+def stages(first: Schedule, *, second_epochs: int, second_rate: float, tau: tuple[float, float]) -> tuple[Stage, Stage]:
+    """Return BiPer's two stages: `first`, then the same with other epochs, peak rate and seed."""
+    second = replace(first, epochs=second_epochs, rate=second_rate, seed=first.seed + 1)
+    return Stage(SINE, tau[0], first), Stage(SINE_SIGN, tau[1], second)
+
+
+def recipe(tau: float) -> Recipe:
+    """Return the loss of both stages with this weight of the regulariser."""
+
+    def loss(module: Any, x: Any, y: Any) -> Any:
+        return cross_entropy(module(x), y) + tau * spread(module)
+
+    return Recipe("biper", f"cross-entropy plus {tau} times the mean squared sine of the binary weights", loss)
+
+
+def spread(module: Any) -> torch.Tensor:
+    """Return the mean over layers of mean(sin^2(OMEGA w)), a scalar that carries gradients."""
+    layers = [layer for _, layer in binary_layers(module)]
+    return torch.stack([torch.sin(OMEGA * layer.weight).square().mean() for layer in layers]).mean()
+
+
+def quantisation_error(module: Any) -> float:
+    """Return the mean over layers of mean |sin(OMEGA w) - sign(sin(OMEGA w))|: 0 when stage 2 changes nothing."""
+    with torch.inference_mode():
+        sines = [torch.sin(OMEGA * layer.weight) for _, layer in binary_layers(module)]
+        return float(torch.stack([(s - signs_of(s)).abs().mean() for s in sines]).mean())
+
+
+def train_stage(module: Any, dataset: Dataset, stage: Stage, show: bool = True) -> tuple[float, list[float]]:
+    """Train the binary layers of `module` by one stage, in place.
+
+    Args:
+        module: a `torch.nn.Module` with `BinaryConv2d` layers.
+        dataset: raw images and labels.
+        stage: rule, regulariser, schedule.
+        show: whether to draw a progress bar.
+
+    Returns:
+        Top-1 accuracy on the test images under the stage's rule, and the quantisation error before the first epoch and
+        after each.
+
+    Raises:
+        EdgeError: no binary layers, an unknown rule, too few images, or a loss that is no longer finite.
+    """
+    set_rule(module, stage.rule)
+    errors = [quantisation_error(module)]
+    accuracy = train(
+        module,
+        dataset,
+        recipe(stage.tau),
+        stage.schedule,
+        show,
+        after_epoch=lambda _: errors.append(quantisation_error(module)),
+    )
+    return accuracy, errors
+
+
+def set_rule(module: Any, rule: str) -> None:
+    """Tell every binary layer what to make of its weights.
+
+    Raises:
+        EdgeError: the rule is unknown, or the module has no binary layers.
+    """
+    layers = [layer for _, layer in binary_layers(module)]
+    if rule not in RULES:
+        raise EdgeError(f"no rule '{rule}' for binary weights; allowed are {', '.join(RULES)}.")
+    if not layers:
+        raise EdgeError(
+            "the model has no binary layers (BinaryConv2d); use edge.models.binary_resnet, or another recipe."
+        )
+    for layer in layers:
+        layer.rule = rule
