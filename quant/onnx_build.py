@@ -14,6 +14,10 @@ from quant.graph import Graph, Node, Quant, Tensor
 from quant.onnx_nodes import refuse
 from quant.onnx_quant import Stored
 from quant.onnx_read import OnnxModel
+from quant.rounding import quantise
+
+#: ONNX operators that put real values on a grid.
+ROUNDINGS = ("FloatQuant", "IntQuant", "Quant", "QuantizeLinear")
 
 
 @dataclass(eq=False)
@@ -22,7 +26,7 @@ class Build:
 
     `alias` leads from an ONNX name to the graph tensor or constant with its values. `quants` holds number formats of
     graph tensors, `constants` those of ONNX names that stand for a quantised constant. `codes` are the ONNX names
-    that hold codes (behind a QuantizeLinear, before its DequantizeLinear).
+    that hold codes (behind a QuantizeLinear, before its DequantizeLinear), `clips` the limits of clipped constants.
     """
 
     model: OnnxModel
@@ -33,6 +37,7 @@ class Build:
     alias: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Stored] = field(default_factory=dict)
     codes: dict[str, Stored] = field(default_factory=dict)
+    clips: dict[str, tuple[int, int]] = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
 
@@ -74,11 +79,44 @@ class Build:
         self.weights[name], self.shapes[name] = np.ascontiguousarray(value), value.shape
         return name
 
+    def quantised(self, node: Any, source: str, stored: Stored) -> None:
+        """Add the node that puts a tensor on a grid; real values and other grids alike, `complete` tells them apart."""
+        clip = stored.clip()
+        self.emit(node, ops.Requantize() if clip is None else ops.Clip(low=clip[0], high=clip[1]), (source,))
+        self.quants[node.output[0]] = stored.quant
+
+    def pass_grid(self) -> None:
+        """Give what the last node made its inputs' grid where every value of it lies on that, and someone reads those.
+
+        Where only roundings read it, it may take their grid (`quant.onnx_complete`).
+        """
+        node = self.nodes[-1]
+        readers = [other.op_type for other in self.model.nodes if node.output in other.input]
+        if readers and all(kind in ROUNDINGS for kind in readers) and node.output != self.model.output:
+            return
+        grids = {self.quants.get(name) for name in node.inputs}
+        (quant, *others) = grids
+        if quant is not None and not others and keeps_grid(node.op, quant):
+            self.quants[node.output] = quant
+
     def graph(self) -> Graph:
         """Return what was collected."""
         tensors = {name: Tensor(shape, self.quants.get(name)) for name, shape in self.shapes.items()}
         output = self.source(self.model.output)
         return Graph(self.model.name, self.model.input, output, tuple(self.nodes), tensors, self.weights)
+
+
+def keeps_grid(op: ops.Operator, quant: Quant) -> bool:
+    """Whether an operator makes values of its inputs' grid only: it moves or picks them, or clips at grid points."""
+    if not isinstance(op, ops.Clip):
+        return isinstance(op, ops.MOVES) and not isinstance(op, ops.AveragePool)
+    steps = np.array([op.low, op.high]) / quant.scale[0] + quant.zero
+    fmt = quant.format
+    if steps[0] > fmt.max or steps[1] < fmt.min:
+        return False
+    inside = np.clip(steps, fmt.min, fmt.max)
+    # Scales are float32: 255 * float32(6 / 255) is 6 up to its last bits.
+    return bool(np.allclose(quantise(fmt, inside), inside, rtol=0, atol=1e-4 * fmt.unit))
 
 
 def start(model: OnnxModel) -> Build:

@@ -1,9 +1,12 @@
-"""Import ONNX into a `Graph`: float models, and models quantised elsewhere in QDQ form.
+"""Import ONNX into a `Graph`: float models, and models quantised elsewhere.
 
-QDQ: each QuantizeLinear -> DequantizeLinear pair names the number format of the tensor it reads; both vanish, and every
-reader of that tensor reads the codes. uint8 codes become int8 (zero point - 128), which is the same function. A
+Understood are QDQ (ONNX Runtime, NNCF), QCDQ (Brevitas: fewer bits as clipped codes), operators on codes (the QOperator
+files of ONNX Runtime) and QONNX (`Quant`, `FloatQuant`; `BipolarQuant` of weights).
+
+QDQ: each QuantizeLinear -> DequantizeLinear pair names the number format of the tensor it reads; both vanish, and the
+readers of the pair read the codes. uint8 codes become int8 (zero point - 128), which is the same function. A
 tensor whose dequantised values are quantised again with other parameters gets a Requantize node. Scales that are
-missing are an error, never guessed.
+missing are an error, never guessed; only the output may be left in real values (`quant.onnx_output`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph, Quant, check
 from quant.onnx_build import Build, start
-from quant.onnx_codes import dequantize, on_codes, quantize
+from quant.onnx_codes import clip_constant, dequantize, on_codes, quantize
 from quant.onnx_complete import complete
 from quant.onnx_fold import DAMAGED, first_line
 from quant.onnx_quant import finish_bias, quantise_constant
@@ -44,7 +47,7 @@ def load_onnx(path: Path) -> Graph:
     if not build.nodes:
         raise QuantError(f"{path}: the model computes nothing.")
     graph = build.graph()
-    return check(complete(graph) if build.codes or build.constants else graph)
+    return check(complete(graph) if build.quants or build.constants else graph)
 
 
 def _add_node(build: Build, node: Any) -> None:
@@ -62,6 +65,8 @@ def _add_node(build: Build, node: Any) -> None:
         on_codes(build, node)
     elif node.op_type == "QuantizeLinear":
         quantize(build, node)
+    elif node.op_type == "Clip" and build.is_constant(node.input[0]):
+        clip_constant(build, node)
     else:
         _add_float(build, node)
 
@@ -84,6 +89,7 @@ def _add_float(build: Build, node: Any) -> None:
             count = len(node.input) if node.op_type == "Concat" else 1
             names = tuple(build.activation(node, i) for i in range(count))
             build.emit(node, convert.simple(build.model, node), names)
+            build.pass_grid()
 
 
 def _weight(build: Build, node: Any, index: int) -> tuple[Array, Quant | None]:

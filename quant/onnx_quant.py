@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quant.formats import Array, Format, find_format
+from quant.formats import Array, Format, IntArray, find_format
 from quant.graph import Quant
 from quant.onnx_nodes import attributes, constant, refuse
 from quant.onnx_read import OnnxModel
@@ -28,19 +28,54 @@ _FORMATS = {
 _SHIFTS = {"uint4": 8, "uint8": 128, "uint16": 1 << 15}
 #: Accumulators and biases; never an activation.
 INT32 = Format(name="int32", bits=32)
+_BIAS_LIMIT = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How a file stores the codes of a tensor: the graph's code is the stored number minus `shift`."""
+    """How a file stores the codes of a tensor: the graph's code is the stored number minus `shift`.
+
+    `limits` are the lowest and highest ordinal the file lets through; None where that is the whole format.
+    """
 
     quant: Quant
     dtype: str
+    shift: int = 0
+    limits: tuple[int, int] | None = None
 
-    @property
-    def shift(self) -> int:
-        """What makes unsigned codes of signed ones."""
-        return _SHIFTS.get(self.dtype, 0)
+    def same_grid(self, other: Stored) -> bool:
+        """Whether two nodes name the same type, scale and zero point (of fewer bits or not)."""
+        ours, theirs = (
+            (one.dtype, one.quant.scale, one.quant.axis, one.quant.zero + one.shift) for one in (self, other)
+        )
+        return ours == theirs
+
+    def clip(self) -> tuple[float, float] | None:
+        """Return `limits` as real values of a tensor with one scale."""
+        if self.limits is None:
+            return None
+        fmt, zero, scale = self.quant.format, self.quant.zero, self.quant.scale[0]
+        low, high = ((fmt.units_of_ordinal(limit) - zero) * fmt.unit * scale for limit in self.limits)
+        return low, high
+
+
+def narrowed(stored: Stored, low: int, high: int) -> Stored:
+    """Return how codes are stored that were clipped to the stored numbers [low, high].
+
+    Limits of a whole integer format of fewer bits (with or without its lowest code) give that format: QCDQ files store
+    4-bit codes as clipped int8. Other limits stay limits of the wide format.
+    """
+    fmt, signed, zero = stored.quant.format, not stored.dtype.startswith("u"), stored.quant.zero + stored.shift
+    bits = (high + 1).bit_length() - (0 if signed else 1)
+    top = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
+    whole = high == top and (low in (-top, -top - 1) if signed else low == 0)
+    if whole and 2 <= bits < fmt.bits and low <= zero <= high:
+        shift = 0 if signed else 1 << (bits - 1)
+        quant = replace(stored.quant, format=find_format(f"int{bits}"), zero=zero - shift)
+        stored = replace(stored, quant=quant, shift=shift)
+    fmt, low, high = stored.quant.format, low - stored.shift, high - stored.shift
+    limits = (max(low, fmt.min_ordinal), min(high, fmt.max_ordinal))
+    return replace(stored, limits=None if limits == (fmt.min_ordinal, fmt.max_ordinal) else limits)
 
 
 def read_stored(model: OnnxModel, node: Any, default: str = "uint8") -> Stored:
@@ -69,7 +104,8 @@ def read_stored(model: OnnxModel, node: Any, default: str = "uint8") -> Stored:
         raise refuse(model, node, "zero points that differ between channels are not supported.")
     fmt = INT32 if dtype == "int32" else find_format(_FORMATS[dtype])
     scales = tuple(float(s) for s in scale.astype(np.float32).reshape(-1))
-    return Stored(Quant(fmt, scales, int(zeros[0]) - _SHIFTS.get(dtype, 0), _axis(model, node, scale)), dtype)
+    shift = _SHIFTS.get(dtype, 0)
+    return Stored(Quant(fmt, scales, int(zeros[0]) - shift, _axis(model, node, scale)), dtype, shift)
 
 
 def _axis(model: OnnxModel, node: Any, scale: Array) -> int | None:
@@ -88,20 +124,33 @@ def quantise_constant(model: OnnxModel, node: Any, value: Array, stored: Stored 
         return value.astype(np.float32), None
     quant = stored.quant
     if quant.zero != 0:
-        raise refuse(model, node, f"its weights have zero point {quant.zero}; only symmetric weights are supported.")
+        raise refuse(
+            model,
+            node,
+            f"its weights '{node.input[1]}' have zero point {quant.zero}; only symmetric weights are supported. "
+            "Quantise weights with zero point 0 (in ONNX Runtime weight_type QInt8, or WeightSymmetric).",
+        )
     if quant.format.bits > 16:
         raise refuse(model, node, f"weights with {quant.format.name} codes are not supported; use 16 bits at most.")
-    if value.dtype in (np.float32, np.float64):
+    if quant.format.is_minifloat and value.dtype not in (np.float16, np.float32, np.float64):
+        codes = value.view(np.uint8)
+    else:
+        codes = quant.format.from_ordinals(stored_ordinals(value, stored))
+    return codes, replace(quant, axis=0 if quant.axis is None else quant.axis)
+
+
+def stored_ordinals(value: Array, stored: Stored) -> IntArray:
+    """Return the ordinals of a constant: real values are rounded, codes shifted, both clipped to the limits."""
+    quant, fmt = stored.quant, stored.quant.format
+    if value.dtype in (np.float16, np.float32, np.float64):
         shape = [1] * value.ndim
         if quant.axis is not None:
             shape[quant.axis] = -1
-        scale = np.array(quant.scale, dtype=np.float32).reshape(shape)
-        codes = quant.format.from_ordinals(to_nearest_ordinals(quant.format, value / scale))
-    elif quant.format.is_minifloat:
-        codes = value.view(np.uint8)
+        real = value.astype(np.float32) / np.array(quant.scale, dtype=np.float32).reshape(shape)
+        ordinals = to_nearest_ordinals(fmt, real if quant.zero == 0 else np.rint(real) + quant.zero)
     else:
-        codes = (value.astype(np.int64) - stored.shift).astype(quant.format.dtype)
-    return codes, replace(quant, axis=0 if quant.axis is None else quant.axis)
+        ordinals = value.astype(np.int64) - stored.shift
+    return np.clip(ordinals, *(stored.limits or (fmt.min_ordinal, fmt.max_ordinal)))
 
 
 def bias_units(x: Quant, weight: Quant) -> Array:
@@ -135,6 +184,9 @@ def finish_bias(
 ) -> Array:
     """Return a bias as float values, or in accumulator units of a layer with quantised weights.
 
+    Codes on the accumulator's grid stay as they are. Real values, and codes on another grid, are rounded to it, which
+    moves a sum by at most half an accumulator unit.
+
     Args:
         model: that holds the node.
         node: the layer.
@@ -144,19 +196,36 @@ def finish_bias(
         weight: number format of its weights, None for float weights.
 
     Raises:
-        QuantError: the input has no format, or the bias is on another grid than the accumulator.
+        QuantError: the input has no format, or the bias does not fit the accumulator.
     """
     if weight is None:
         if stored is not None:
             raise refuse(model, node, "its bias is quantised and its weights are not.")
         return bias.astype(np.float32)
     if x is None:
-        raise refuse(model, node, f"its input '{node.input[0]}' has no QuantizeLinear before it.")
-    if stored is None:
-        return quantise_bias(bias, x, weight)
-    expected = bias_units(x, weight)
-    # Per-tensor weights or biases have one scale for all outputs; float32 products differ in the last bits.
-    fits = np.allclose(np.array(stored.quant.scale), expected, rtol=1e-5, atol=0)
-    if stored.quant.format != INT32 or stored.quant.zero != 0 or not fits:
-        raise refuse(model, node, "its bias must be int32 with zero point 0 and scale (input scale * weight scale).")
-    return bias.astype(np.int32)
+        raise refuse(
+            model,
+            node,
+            f"its input '{node.input[0]}' has no QuantizeLinear before it: its weights are quantised and this node "
+            "reads real values. Quantise the input of every layer in the tool that wrote the file.",
+        )
+    if stored is not None and stored.quant.format.is_minifloat:
+        raise refuse(model, node, "a minifloat bias is not supported; leave the bias float, or use int32.")
+    real, units = bias.astype(np.float64), np.broadcast_to(bias_units(x, weight), bias.shape)
+    if stored is not None:
+        codes = stored_ordinals(bias, stored)
+        scale = np.broadcast_to(np.array(stored.quant.scale), bias.shape)
+        # Per-tensor weights or biases have one scale for all outputs; float32 products differ in the last bits.
+        if stored.quant.zero == 0 and np.allclose(scale, units, rtol=1e-5, atol=0):
+            real = codes * units
+        else:
+            real = (codes - stored.quant.zero) * scale
+    if (np.abs(real / units) > _BIAS_LIMIT).any():
+        worst = int(np.argmax(np.abs(real / units)))
+        raise refuse(
+            model,
+            node,
+            f"the bias of output channel {worst} is {real[worst]:.6g}, {abs(real[worst] / units[worst]):.3g} steps of "
+            "the int32 accumulator (input scale * weight scale); use a larger weight scale for this channel.",
+        )
+    return quantise_bias(real, x, weight)

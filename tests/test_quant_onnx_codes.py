@@ -197,10 +197,15 @@ def test_quantising_again_on_another_grid_is_a_requantize(file):
 
 
 def test_pools_and_moves_with_another_grid_behind_them(file):
-    for kind, before, after in (("MaxPool", "Requantize", "MaxPool"), ("AveragePool", "AveragePool", "Requantize")):
-        nodes = [*pair("x", "a"), NODE(kind, ["a"], ["m"], kernel_shape=[2, 2]), *pair("m", "y", "v")]
-        graph = within(model(file, nodes), 1)
-        assert [node.kind for node in graph.nodes] == [before, after]
+    # Averages of unpadded windows are a convolution: averaging on the input's grid would round twice.
+    for kind, pads, want in (
+        ("MaxPool", 0, ["Requantize", "MaxPool"]),
+        ("AveragePool", 1, ["AveragePool", "Requantize"]),
+        ("AveragePool", 0, ["Conv"]),
+    ):
+        pool = NODE(kind, ["a"], ["m"], kernel_shape=[2, 2], pads=[pads] * 4)
+        graph = within(model(file, [*pair("x", "a"), pool, *pair("m", "y", "v")]), 1)
+        assert [node.kind for node in graph.nodes] == want
 
 
 def test_a_pair_only_behind_the_pool_and_only_before_the_reshape(file):
@@ -261,8 +266,8 @@ def test_other_widths(file, kind, name):
     np.testing.assert_allclose(real, ort_run(path, x, "ORT_DISABLE_ALL"), atol=1e-6)
 
 
-def bias_case(scale: float, kind: type = np.int32) -> tuple[list[Any], dict[str, Any]]:
-    constants = {"b": np.zeros(4, kind), "b_s": np.float32(scale)}
+def bias_case(scale: float, kind: type = np.int32, value: int = 0) -> tuple[list[Any], dict[str, Any]]:
+    constants = {"b": np.array([0, 1, value, 3], kind), "b_s": np.float32(scale)}
     bias = NODE("DequantizeLinear", ["b", "b_s"], ["b_d"])
     layer = NODE("Conv", ["a", "w_d", "b_d"], ["c"], name="conv")
     return [*pair("x", "a"), dq("weight", "w_d", "w"), bias, layer, *pair("c", "y")], constants
@@ -275,7 +280,13 @@ def scaled_weights(zeros: Any, scales: Any, axis: int) -> tuple[list[Any], dict[
     return [*pair("x", "a"), weight, layer, *pair("c", "y")], constants
 
 
-RELU = NODE("Relu", ["x"], ["r"])
+@pytest.mark.parametrize(("scale", "kind"), [(0.0008, np.int32), (0.0004, np.int8), (0.01, np.int8)])
+def test_a_bias_on_another_grid_means_its_real_values(file, scale, kind):
+    nodes, constants = bias_case(scale, kind, value=-2)
+    graph = within(model(file, nodes, constants), 1)
+    assert graph.weights["conv.bias"].tolist() == np.rint(np.array([0, 1, -2, 3]) * (scale / 0.0004)).tolist()
+
+
 REFUSALS = {
     "scale and zero point differ from those of the QuantizeLinear before it": ([q("x", "a"), dq("a", "y", "v")], {}),
     "'x' is not made by a QuantizeLinear": ([NODE("DequantizeLinear", ["x", "u_s", "u_z"], ["y"])], {}),
@@ -305,14 +316,16 @@ REFUSALS = {
         {"s": np.float32([0.1, 0.2, 0.3]), "z": np.zeros(3, np.uint8)},
     ),
     "zero points that differ between channels are not supported": scaled_weights([0, 1, 0, 0], [1, 1, 1, 1], 0),
-    "its weights have zero point 3; only symmetric weights": scaled_weights(3, 0.1, 0),
+    "its weights 'w_d' have zero point 3; only symmetric weights": scaled_weights(3, 0.1, 0),
     "weight scales must run along the output channels": scaled_weights([0, 0, 0], [1, 1, 1], 1),
     "5 scales along axis 0 of a tensor of shape [4, 3, 3, 3]": scaled_weights([0] * 5, [1] * 5, 0),
-    "its bias must be int32 with zero point 0 and scale (input": bias_case(0.0008),
-    "its bias must be int32 with zero point 0 and scale (in": bias_case(0.0004, np.int8),
+    "the bias of output channel 2 is -3e+06, 7.5e+09 steps of the int32 accumulator": bias_case(1e5, value=-30),
     "its input 'x' has no QuantizeLinear before it": ([*conv("x", "c"), *pair("c", "y")], {}),
-    "has no scale: no QuantizeLinear reads it": ([*pair("x", "a"), *conv("a", "y")], {}),
-    "tensor 'x', the model's input, has no scale": ([RELU, *pair("r", "y")], {}),
+    "has no scale: no QuantizeLinear reads it": (
+        [*pair("x", "a"), *conv("a", "c"), *conv("a", "d"), NODE("Add", ["c", "d"], ["s"]), *pair("s", "y")],
+        {},
+    ),
+    "tensor 'x', the model's input, has no scale": ([NODE("GlobalAveragePool", ["x"], ["r"]), *pair("r", "y")], {}),
     "the weights of node 'c' (Conv) are float in a quantised model": (
         [*pair("x", "a"), NODE("Conv", ["a", "real"], ["c"], name="c"), *pair("c", "y")],
         {"real": weights(4, 3, 3, 3)},

@@ -20,7 +20,7 @@ def fuse_clip(graph: Graph) -> Graph:
     for node in graph.nodes:
         before = next((n for n in nodes if n.output == node.inputs[0]), None)
         if isinstance(node.op, Clip) and before is not None and _fusable(graph, before):
-            fused = replace(before, output=node.output, clip=_meet(before.clip, (node.op.low, node.op.high)))
+            fused = replace(before, output=node.output, clip=meet(before.clip, (node.op.low, node.op.high)))
             nodes[nodes.index(before)] = fused
         else:
             nodes.append(node)
@@ -32,7 +32,7 @@ def _fusable(graph: Graph, node: Node) -> bool:
     return isinstance(node.op, _FUSES) and alone and graph.tensors[node.output].quant is None
 
 
-def _meet(first: tuple[float, float] | None, second: tuple[float, float]) -> tuple[float, float]:
+def meet(first: tuple[float, float] | None, second: tuple[float, float]) -> tuple[float, float]:
     """Return the one clip that two in a row are; limits that do not overlap give a constant."""
     if first is None:
         return second
