@@ -101,10 +101,11 @@ class QatModule(nn.Module):  # type: ignore[misc]
         """Return what one node makes of the real values of its inputs."""
         xs = [values[name] for name in node.inputs if name in values]
         if isinstance(node.op, Conv | Gemm):
-            xs += self._rounded(node)
+            xs += self.rounded(node)
         return self._finish(node, compute(node, xs))
 
-    def _rounded(self, node: Node) -> list[Tensor]:
+    def rounded(self, node: Node) -> list[Tensor]:
+        """Return the rounded weight and bias of a Conv or Gemm, in real values."""
         layer = self.layer(node)
         units = self._bias_units(node)
         bias = round_ste(layer.real_bias() / units) * units
