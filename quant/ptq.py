@@ -212,13 +212,13 @@ def _quantise_layer(tensors: dict[str, Tensor], weights: dict[str, Array], node:
     source = tensors[x].quant
     assert source is not None
     fmt = scheme.at(node.name).weight
-    floor = _bias_floor(weights[bias], source, fmt)
+    floor = bias_floor(weights[bias], source, fmt)
     codes, quant = quantise_weight(weights[weight], fmt, floor, per_channel=scheme.per_channel)
     tensors[weight], weights[weight] = Tensor(codes.shape, quant), codes
     weights[bias] = quantise_bias(weights[bias], source, quant)
 
 
-def _bias_floor(bias: Array, x: Quant, fmt: Format) -> Array:
+def bias_floor(bias: Array, x: Quant, fmt: Format) -> Array:
     """Return the smallest weight scale per output channel whose bias still fits the accumulator with room to spare.
 
     A channel whose weights are all but zero would otherwise get a scale so small that its bias overflows.

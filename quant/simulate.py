@@ -214,6 +214,12 @@ def fake_quantise(quant: Quant | None, x: Tensor, clip: tuple[float, float] | No
     return (x / quant.scale[0]).round_().clamp_(low - quant.zero, high - quant.zero).mul_(quant.scale[0])
 
 
+def round_weights(fmt: Format, y: Tensor) -> Tensor:
+    """Round scaled weights to values of a format, symmetric (integers without -2^(n-1)); returns float32."""
+    limited = y.float().clamp(-fmt.max, fmt.max)
+    return _round_minifloat(fmt, limited) if fmt.is_minifloat else limited.round_()
+
+
 def _round_minifloat(fmt: Format, y: Tensor) -> Tensor:
     """Round in place, half to even, to a multiple of the local step 2^max(floor(log2|y|) - M, 1 - b - M).
 
