@@ -70,10 +70,10 @@ def train(
         module.parameters(), schedule.rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps * schedule.epochs)
-    with _repeatable(schedule), _bar(steps * schedule.epochs, show) as advance:
+    with repeatable(schedule), progress_bar(steps * schedule.epochs, show) as advance:
         module.train()
         for epoch in range(schedule.epochs):
-            for x, y in _batches(dataset, schedule, epoch):
+            for x, y in batches(dataset, schedule, epoch):
                 loss = recipe.loss(module, x, y)
                 if not torch.isfinite(loss):
                     raise EdgeError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower 'rate' ({schedule.rate}).")
@@ -108,7 +108,7 @@ def accuracy(module: Any, dataset: Dataset) -> float:
     return float((guesses == dataset.y_test).mean())
 
 
-def _batches(dataset: Dataset, schedule: Schedule, epoch: int) -> Iterator[tuple[Any, Any]]:
+def batches(dataset: Dataset, schedule: Schedule, epoch: int) -> Iterator[tuple[Any, Any]]:
     """Yield whole batches in an order that depends on seed and epoch alone; too small a rest would upset batch norm."""
     import torch
 
@@ -120,7 +120,7 @@ def _batches(dataset: Dataset, schedule: Schedule, epoch: int) -> Iterator[tuple
 
 
 @contextmanager
-def _repeatable(schedule: Schedule) -> Iterator[None]:
+def repeatable(schedule: Schedule) -> Iterator[None]:
     """Fix seed, threads and algorithms inside the block; give torch its settings back afterwards."""
     import torch
 
@@ -137,7 +137,7 @@ def _repeatable(schedule: Schedule) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(total: int, show: bool) -> Iterator[Any]:
+def progress_bar(total: int, show: bool) -> Iterator[Any]:
     """Draw a progress bar; yields a function that takes one step and shows a text."""
     from rich.console import Console
     from rich.progress import Progress
