@@ -1,0 +1,267 @@
+"""Finetune a quantised graph on images: quantisation-aware training from the result of post-training quantisation.
+
+A tenth of the training images is held out. After every epoch the loss on it decides whether the epoch is the best so
+far, and the start counts too: by that measure the result is never worse than the graph that was given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.dataset import Dataset, Labels
+from edge.errors import EdgeError
+from edge.evaluate import check_classes, inputs_of
+from edge.finetune_state import Progress, load_progress, save_progress
+from edge.train import Schedule, progress_bar, repeatable
+from quant.errors import QuantError
+from quant.formats import Array
+from quant.graph import Graph
+
+LOSSES = ("distil", "labels", "both")
+OPTIMISERS = ("adam", "sgd")
+#: Share of the training images that chooses the epoch, one in so many, and how few images can be divided so.
+HELD_OUT, LEAST_IMAGES = 10, 20
+MOMENTUM = 0.9
+#: Images evaluated at once.
+EVAL_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finetuning:
+    """What is trained and towards what.
+
+    `loss`: `distil` is the Kullback-Leibler divergence from the float graph's softmax and needs no labels, `labels` is
+    cross-entropy, `both` their mean. `optimiser`: weights and biases count in steps of their grids, so the rate of
+    `adam` is about the share of a step that one update moves; `sgd` has Nesterov momentum of 0.9.
+    """
+
+    loss: str = "distil"
+    optimiser: str = "adam"
+    learn_scales: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """The best graph, its epoch (0 is the start), and the held-out loss at the start and after each epoch."""
+
+    graph: Graph
+    best: int
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """Training images divided in two, with the float graph's logits for all of them (None where not asked)."""
+
+    dataset: Dataset
+    train: Labels
+    held: Labels
+    teacher: Array | None
+
+
+@dataclass(eq=False)
+class _Run:
+    """Everything that changes while a graph is finetuned."""
+
+    module: Any
+    optimiser: Any
+    images: _Images
+    schedule: Schedule
+    how: Finetuning
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def batch(self) -> int:
+        return min(self.schedule.batch, len(self.images.train))
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return len(self.images.train) // self.batch
+
+
+def finetune(
+    float_graph: Graph,
+    quantised: Graph,
+    dataset: Dataset,
+    schedule: Schedule,
+    how: Finetuning | None = None,
+    checkpoint: Path | None = None,
+    show: bool = True,
+) -> Finetuned:
+    """Train a quantised graph on the training images; the learning rate falls from its peak to 0 along a cosine.
+
+    Args:
+        float_graph: what the graph was quantised from; the teacher of `distil`.
+        quantised: from `quant.ptq.quantise` or one of its methods.
+        dataset: raw images and labels; its pre-processing is applied to each batch.
+        schedule: epochs, batch, peak rate, seed, threads.
+        how: loss, optimiser, whether scales are trained.
+        checkpoint: `.npz` written after every epoch. Where it exists already, training goes on from it, and ends with
+            the very same graph as without the interruption.
+        show: whether to draw a progress bar on standard error.
+
+    Raises:
+        EdgeError: too few images, an unknown loss or optimiser, a checkpoint of another training, or the loss is no
+            longer finite.
+        QuantError: the graphs cannot be trained, or the integer reference cannot execute the quantised one.
+    """
+    from quant.program import lower
+    from quant.qat import build, to_graph
+
+    how = how or Finetuning()
+    _check(how, schedule, dataset)
+    lower(quantised)
+    with repeatable(schedule):
+        module = build(quantised, float_graph, learn_scales=how.learn_scales)
+        images = _images(float_graph, dataset, schedule.seed, teacher=how.loss != "labels")
+        run = _Run(module, _optimiser(module, schedule, how), images, schedule, how)
+        key = _key(float_graph, quantised, dataset, schedule, how)
+        if checkpoint is not None and checkpoint.exists():
+            run.progress = load_progress(checkpoint, key, module, run.optimiser)
+        else:
+            _judge(run)
+        _train(run, checkpoint, key, show)
+        module.load_state_dict(run.progress.best_state)
+        return Finetuned(to_graph(module), run.progress.best, tuple(run.progress.losses))
+
+
+def _check(how: Finetuning, schedule: Schedule, dataset: Dataset) -> None:
+    for value, known, name in ((how.loss, LOSSES, "loss"), (how.optimiser, OPTIMISERS, "optimiser")):
+        if value not in known:
+            raise EdgeError(f"there is no {name} '{value}'; known are {', '.join(known)}.")
+    if len(dataset.x_train) < LEAST_IMAGES:
+        raise EdgeError(
+            f"data '{dataset.name}' has {len(dataset.x_train)} training images; finetuning needs {LEAST_IMAGES} at "
+            f"least, as one in {HELD_OUT} chooses the epoch."
+        )
+    if schedule.epochs < 1 or schedule.batch < 1 or not (math.isfinite(schedule.rate) and schedule.rate > 0):
+        raise EdgeError("finetuning needs at least one epoch, one image a batch and a learning rate above 0.")
+
+
+def _images(float_graph: Graph, dataset: Dataset, seed: int, *, teacher: bool) -> _Images:
+    from quant.ptq import prepare
+    from quant.simulate import simulate
+
+    graph, count = prepare(float_graph), len(dataset.x_train)
+    check_classes(graph, dataset)
+    order = np.random.default_rng((seed, 0)).permutation(count)
+    held = order[: count // HELD_OUT]
+    parts = []
+    for start in range(0, count if teacher else 0, EVAL_BATCH):
+        parts.append(simulate(graph, inputs_of(graph, dataset, dataset.x_train[start : start + EVAL_BATCH])))
+    logits = np.concatenate(parts).reshape(count, -1) if teacher else None
+    return _Images(dataset, np.sort(order[count // HELD_OUT :]), np.sort(held), logits)
+
+
+def _optimiser(module: Any, schedule: Schedule, how: Finetuning) -> Any:
+    import torch
+
+    if how.optimiser == "sgd":
+        return torch.optim.SGD(module.parameters(), schedule.rate, momentum=MOMENTUM, nesterov=True)
+    return torch.optim.Adam(module.parameters(), schedule.rate)
+
+
+def _key(float_graph: Graph, quantised: Graph, dataset: Dataset, schedule: Schedule, how: Finetuning) -> str:
+    """Return a digest of everything the result depends on."""
+    from hashlib import sha256
+
+    from quant.graph_file import to_bytes
+
+    digest = sha256(repr((schedule, how, dataset.preprocess, dataset.x_train.shape)).encode())
+    for data in (to_bytes(float_graph), to_bytes(quantised), dataset.x_train.tobytes(), dataset.y_train.tobytes()):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _train(run: _Run, checkpoint: Path | None, key: str, show: bool) -> None:
+    total = run.steps * run.schedule.epochs
+    done = run.progress.epochs_done
+    with progress_bar(total - done * run.steps, show) as advance:
+        for epoch in range(done, run.schedule.epochs):
+            for step, picked in enumerate(batches(run, epoch)):
+                rate = 0.5 * run.schedule.rate * (1 + math.cos(math.pi * (epoch * run.steps + step) / total))
+                loss = _step(run, picked, rate, epoch)
+                advance(f"epoch {epoch + 1}/{run.schedule.epochs}, loss {loss:.4f}")
+            _judge(run)
+            if checkpoint is not None:
+                save_progress(checkpoint, key, run.module, run.optimiser, run.progress)
+
+
+def batches(run: _Run, epoch: int) -> Iterator[Labels]:
+    """Yield image indices of whole batches, in an order that depends on seed and epoch alone."""
+    order = np.random.default_rng((run.schedule.seed, 1 + epoch)).permutation(run.images.train)
+    for index in range(run.steps):
+        yield order[index * run.batch : (index + 1) * run.batch]
+
+
+def _step(run: _Run, picked: Labels, rate: float, epoch: int) -> float:
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    loss = _loss(run, picked)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise EdgeError(f"the loss is {value} in epoch {epoch + 1}; lower the learning rate ({run.schedule.rate}).")
+    run.optimiser.zero_grad()
+    loss.backward()
+    run.optimiser.step()
+    return value
+
+
+def _loss(run: _Run, picked: Labels) -> Any:
+    """Return the mean loss over images as a torch scalar."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    data = run.images.dataset
+    x = torch.from_numpy(inputs_of(run.module.source, data, data.x_train[picked]))
+    logits = run.module(x).flatten(1)
+    parts = []
+    if run.images.teacher is not None:
+        parts.append(_divergence(logits, torch.from_numpy(run.images.teacher[picked])))
+    if run.how.loss != "distil":
+        parts.append(cross_entropy(logits, torch.from_numpy(data.y_train[picked])))
+    return sum(parts) / len(parts)
+
+
+def _divergence(logits: Any, teacher: Any) -> Any:
+    from torch.nn.functional import kl_div, log_softmax
+
+    pair = (log_softmax(logits, 1), log_softmax(teacher, 1))
+    return kl_div(*pair, reduction="batchmean", log_target=True)
+
+
+def _judge(run: _Run) -> None:
+    """Measure the held-out loss; keep the state when it is the best so far and its accumulators fit."""
+    import torch
+
+    held, total = run.images.held, 0.0
+    with torch.no_grad():
+        for start in range(0, len(held), EVAL_BATCH):
+            part = held[start : start + EVAL_BATCH]
+            total += float(_loss(run, part)) * len(part)
+    loss = total / len(held)
+    progress = run.progress
+    first = not progress.losses
+    if first or (loss < min(progress.losses[progress.best], math.inf) and _fits(run.module)):
+        progress.best = len(progress.losses)
+        progress.best_state = {name: value.clone() for name, value in run.module.state_dict().items()}
+    progress.losses.append(loss)
+
+
+def _fits(module: Any) -> bool:
+    """Whether the integer reference can execute what the module is now."""
+    from quant.program import lower
+    from quant.qat import to_graph
+
+    try:
+        lower(to_graph(module))
+    except QuantError:
+        return False
+    return True
