@@ -26,7 +26,8 @@ class Build:
 
     `alias` leads from an ONNX name to the graph tensor or constant with its values. `quants` holds number formats of
     graph tensors, `constants` those of ONNX names that stand for a quantised constant. `codes` are the ONNX names
-    that hold codes (behind a QuantizeLinear, before its DequantizeLinear), `clips` the limits of clipped constants.
+    that hold codes (behind a QuantizeLinear, before its DequantizeLinear), `clips` the limits of clipped constants,
+    `turned` the order of axes of transposed ones.
     """
 
     model: OnnxModel
@@ -38,6 +39,7 @@ class Build:
     constants: dict[str, Stored] = field(default_factory=dict)
     codes: dict[str, Stored] = field(default_factory=dict)
     clips: dict[str, tuple[int, int]] = field(default_factory=dict)
+    turned: dict[str, tuple[int, ...]] = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
 

@@ -186,7 +186,7 @@ def _infer(path: Path, fixed: Any, nodes: list[Any], constants: Mapping[str, Arr
     model.CopyFrom(fixed)
     # Behind an operator that will be refused nothing needs a shape.
     unknown = next((i for i, node in enumerate(nodes) if not _is_known(node)), len(nodes))
-    model.graph.node.extend(nodes[:unknown])
+    model.graph.node.extend(_plain(node) for node in nodes[:unknown])
     read = {name for node in nodes for name in node.input}
     try:
         model.graph.initializer.extend(
@@ -217,10 +217,19 @@ def _alive(nodes: Sequence[Any], output: str) -> tuple[Any, ...]:
     return tuple(reversed(kept))
 
 
-def _is_known(node: Any) -> bool:
-    from quant.onnx_nodes import SUPPORTED
+def _plain(node: Any) -> Any:
+    """Return a node with the same shapes that ONNX knows: quantisers of QONNX keep the shape."""
+    import onnx
 
-    return node.domain in ("", "ai.onnx") and node.op_type in (*SUPPORTED, *FOLDABLE)
+    from quant.onnx_nodes import is_qonnx
+
+    return onnx.helper.make_node("Identity", node.input[:1], node.output[:1]) if is_qonnx(node) else node
+
+
+def _is_known(node: Any) -> bool:
+    from quant.onnx_nodes import SUPPORTED, is_qonnx
+
+    return is_qonnx(node) or (node.domain in ("", "ai.onnx") and node.op_type in (*SUPPORTED, *FOLDABLE))
 
 
 def _check_attributes(path: Path, nodes: list[Any]) -> None:

@@ -36,8 +36,17 @@ SUPPORTED = (
     "Slice",
     "Softmax",
     "Squeeze",
+    "Transpose",
     "Unsqueeze",
 )
+#: QONNX's quantisers, and the domains they come in; the second is what older Brevitas wrote.
+QONNX = ("BipolarQuant", "FloatQuant", "IntQuant", "Quant")
+QONNX_DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas")
+
+
+def is_qonnx(node: Any) -> bool:
+    """Whether a node is one of QONNX's quantisers."""
+    return node.domain in QONNX_DOMAINS and node.op_type in QONNX
 
 
 def describe(model: OnnxModel, node: Any) -> str:

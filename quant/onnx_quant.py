@@ -26,6 +26,8 @@ _FORMATS = {
     "float8_e5m2": "e5m2ocp",
 }
 _SHIFTS = {"uint4": 8, "uint8": 128, "uint16": 1 << 15}
+#: Storage of QONNX's bipolar values: -1 and 1 times the scale.
+BIPOLAR = "bipolar"
 #: Accumulators and biases; never an activation.
 INT32 = Format(name="int32", bits=32)
 _BIAS_LIMIT = (1 << 31) - 1
@@ -118,6 +120,14 @@ def _axis(model: OnnxModel, node: Any, scale: Array) -> int | None:
     return axis % len(shape)
 
 
+def scale_axis(scale: tuple[int, ...], tensor: tuple[int, ...]) -> int | None:
+    """Return the axis along which scales that broadcast against a tensor vary; None when there is not just one."""
+    aligned = (1,) * (len(tensor) - len(scale)) + scale
+    long = [axis for axis, size in enumerate(aligned) if size > 1]
+    fits = len(aligned) == len(tensor) and len(long) == 1 and aligned[long[0]] == tensor[long[0]]
+    return long[0] if fits else None
+
+
 def quantise_constant(model: OnnxModel, node: Any, value: Array, stored: Stored | None) -> tuple[Array, Quant | None]:
     """Return weight codes and their symmetric format, or float weights and None."""
     if stored is None:
@@ -147,6 +157,8 @@ def stored_ordinals(value: Array, stored: Stored) -> IntArray:
         if quant.axis is not None:
             shape[quant.axis] = -1
         real = value.astype(np.float32) / np.array(quant.scale, dtype=np.float32).reshape(shape)
+        if stored.dtype == BIPOLAR:
+            return np.where(real >= 0, 1, -1)
         ordinals = to_nearest_ordinals(fmt, real if quant.zero == 0 else np.rint(real) + quant.zero)
     else:
         ordinals = value.astype(np.int64) - stored.shift

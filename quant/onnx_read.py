@@ -12,6 +12,7 @@ import numpy as np
 from quant.errors import QuantError
 from quant.formats import Array
 from quant.onnx_fold import DAMAGED, first_line, resolve
+from quant.onnx_qoperator import to_qdq
 
 #: Protobuf's own limit.
 MAX_BYTES = (1 << 31) - 1
@@ -64,6 +65,7 @@ def _parse(path: Path) -> tuple[Any, dict[str, Array]]:
         onnx.checker.check_model(model)
         if len(model.graph.sparse_initializer):
             raise ValueError("sparse weights are not supported")
+        model = to_qdq(path, model)
         return model, {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
     except (DecodeError, onnx.checker.ValidationError, OSError, *DAMAGED) as error:
         raise QuantError(f"{path} is not a readable ONNX model: {first_line(error)}") from error
