@@ -87,11 +87,11 @@ def check(network: BinaryNetwork) -> BinaryNetwork:
         QuantError: shapes or types that do not fit together, or a threshold whose sign is not all that is used.
     """
     stem = network.stem
-    _expect(stem.weight, (len(stem.offset), network.shape[0], *stem.weight.shape[2:]), "stem weight")
-    _expect(stem.offset, (len(stem.weight),), "stem offset")
     if stem.weight.ndim != 4 or len({layer.name for layer in network.layers}) != len(network.layers):
         raise QuantError(f"binary network '{network.name}': the stem needs 4 axes, and every layer its own name.")
     channels, _, rows, columns = stem.weight.shape
+    _expect(stem.weight, (channels, network.shape[0], rows, columns), "stem weight")
+    _expect(stem.offset, (channels,), "stem offset")
     size = output_size(network.shape[1:], (rows, columns), stem.strides, stem.pads)
     for layer in network.layers:
         size, channels = _check_layer(layer, size, channels)
@@ -140,7 +140,8 @@ def run(network: BinaryNetwork, x: Array, sums: dict[str, Array] | None = None) 
         QuantError: another shape or type, or NaN.
     """
     if x.dtype != np.float32 or x.shape[1:] != network.shape:
-        raise QuantError(f"network '{network.name}' takes float32 [N, {network.shape}], not {x.dtype} {x.shape}.")
+        shape = ", ".join(map(str, network.shape))
+        raise QuantError(f"network '{network.name}' takes float32 [N, {shape}], not {x.dtype} {x.shape}.")
     kept: list[dict[str, Array]] = []
     outputs = [_run(network, x[first : first + BATCH], kept) for first in range(0, len(x), BATCH)]
     if sums is not None:

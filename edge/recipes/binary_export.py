@@ -10,8 +10,8 @@ import numpy as np
 from edge.errors import EdgeError
 from edge.models.binary_resnet import BinaryUnit
 from edge.models.models import Shape
-from edge.recipes.binary_layers import SINE
-from quant.binary import store
+from edge.recipes.binary_layers import SINE, signs_of
+from quant.binary import binary_conv, bits_of, signs, store
 from quant.binary_net import Affine, BinaryLayer, BinaryNetwork, Stem, Threshold, check, thresholds
 from quant.formats import Array, FloatArray
 
@@ -76,3 +76,39 @@ def _double(tensor: Any) -> FloatArray:
 
 def _single(array: FloatArray) -> Array:
     return array.astype(np.float32)
+
+
+def differing_sums(module: Any, network: BinaryNetwork, x: Array) -> dict[str, tuple[int, int]]:
+    """Compare every layer's XNOR-popcount sums with the module's float convolution on the module's own activations.
+
+    Args:
+        module: what `network` was made from, in evaluation mode.
+        network: the stored network.
+        x: float32 [N, C, H, W], pre-processed.
+
+    Returns:
+        By layer, how many sums differ and how many were compared. Channels that a threshold negated are turned back.
+    """
+    import torch
+
+    inputs: dict[str, Any] = {}
+    hooks = [
+        unit.conv.register_forward_pre_hook(lambda _, args, name=layer.name: inputs.update({name: args[0]}))
+        for unit, layer in zip(module.units, network.layers, strict=True)
+    ]
+    with torch.inference_mode():
+        module(torch.from_numpy(x))
+        for hook in hooks:
+            hook.remove()
+        return {
+            layer.name: _differing(unit.conv, layer, inputs[layer.name])
+            for unit, layer in zip(module.units, network.layers, strict=True)
+        }
+
+
+def _differing(conv: Any, layer: BinaryLayer, x: Any) -> tuple[int, int]:
+    expected = conv.sums(signs_of(x)).numpy()
+    turned = signs(layer.weight)[:, 0, 0, 0] * conv.binary_weight().detach().numpy()[:, 0, 0, 0]
+    bits = bits_of(x.numpy(), f"the input of '{layer.name}'")
+    got = binary_conv(bits, layer.weight, layer.strides, layer.pads, layer.pad_value)
+    return int((got != expected * turned[:, None, None]).sum()), got.size

@@ -1,0 +1,198 @@
+"""BiPer's two stages against plain sign with straight-through: a binary ResNet-8 on all of Fashion-MNIST.
+
+python -m benchmarks.biper [--work FOLDER] [--seeds 0 1] [--epochs 20]
+
+Both methods start from the same weights, see the same number of epochs and keep the same float parts and gradients of
+activations; only the weights' rule differs. Each finished stage is kept in FOLDER, so a second call goes on behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results import environment, write_results
+from edge.data import load
+from edge.dataset import Dataset
+from edge.models import binary_resnet
+from edge.recipes import cross_entropy
+from edge.recipes.binary_export import differing_sums, to_binary_network
+from edge.recipes.binary_layers import SIGN
+from edge.recipes.biper import Stage, set_rule, stages, train_stage
+from edge.train import Schedule, logits, train
+from edge.weights import load_weights, save_weights
+from export.atomic import write_file
+from quant import binary_file
+from quant.binary_net import run
+
+WIDTH, BLOCKS, BATCH = 16, 3, 128
+#: Peak rates and the regulariser, chosen on training images only: `python -m benchmarks.biper_rates`.
+SIGN_RATE, FIRST_RATE, SECOND_RATE, TAU = 0.4, 0.1, 0.1, (0.0, 0.0)
+METHODS = ("sign", "biper")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Where checkpoints go, and what is trained."""
+
+    folder: Path
+    dataset: Dataset
+    epochs: int
+    seed: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("runs/biper"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--train-only", choices=METHODS, help="leave checkpoints of one method, write no results")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    dataset = load("fashion-mnist")
+    jobs = [Job(options.work, dataset, options.epochs, seed) for seed in options.seeds]
+    if options.train_only:
+        for job in jobs:
+            _trained(job, options.train_only)
+        return
+    rows = [_measured(job, method) for job in jobs for method in METHODS]
+    settings = {"epochs": options.epochs, "batch": BATCH, "width": WIDTH, "blocks": BLOCKS, "tau": TAU}
+    rates = {"sign_rate": SIGN_RATE, "first_rate": FIRST_RATE, "second_rate": SECOND_RATE}
+    record = {"environment": environment(), "settings": settings | rates, "results": rows}
+    write_results("biper", record, _table(rows, options.epochs))
+
+
+def new_module(dataset: Dataset, seed: int) -> Any:
+    """Build the untrained network."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = binary_resnet.build(dataset.preprocess.shape, len(dataset.labels), WIDTH, BLOCKS)
+    return module.to(memory_format=torch.channels_last)  # a tenth faster on a CPU
+
+
+def _trained(job: Job, method: str) -> tuple[Any, dict[str, Any]]:
+    """Train by one method, or load what an earlier call trained."""
+    module = new_module(job.dataset, job.seed)
+    if method == "sign":
+        set_rule(module, SIGN)
+        schedule = Schedule(epochs=job.epochs, batch=BATCH, rate=SIGN_RATE, seed=job.seed)
+        plain = _kept(job, "sign", module, asdict(schedule), lambda: _plain(module, job.dataset, schedule))
+        return module, plain
+    first, second = stages(
+        Schedule(epochs=job.epochs // 2, batch=BATCH, rate=FIRST_RATE, seed=job.seed),
+        second_epochs=job.epochs - job.epochs // 2,
+        second_rate=SECOND_RATE,
+        tau=TAU,
+    )
+    one = _kept(job, "biper-1", module, asdict(first), lambda: _stage(module, job.dataset, first))
+    set_rule(module, second.rule)
+    two = _kept(job, "biper-2", module, asdict(second), lambda: _stage(module, job.dataset, second))
+    return module, {
+        "accuracy": two["accuracy"],
+        "first_stage_accuracy": one["accuracy"],
+        "quantisation_errors": [one["quantisation_errors"], two["quantisation_errors"]],
+        "train_s": one["train_s"] + two["train_s"],
+    }
+
+
+def _kept(job: Job, name: str, module: Any, settings: dict[str, Any], work: Any) -> dict[str, Any]:
+    """Fill `module` from the checkpoint of this name and these settings, or do the work and keep it."""
+    weights = job.folder / f"{name}-{job.seed}.npz"
+    done = weights.with_suffix(".json")
+    if done.exists() and (record := json.loads(done.read_text()))["settings"] == settings:
+        load_weights(module, weights)
+        module.eval()
+    else:
+        start = time.monotonic()
+        record = {**work(), "train_s": round(time.monotonic() - start, 1), "settings": settings}
+        save_weights(module, weights)
+        write_file(done, json.dumps(record, indent=1).encode())
+    print(name, job.seed, record, flush=True)
+    return dict(record)
+
+
+def _plain(module: Any, dataset: Dataset, schedule: Schedule) -> dict[str, Any]:
+    return {"accuracy": train(module, dataset, cross_entropy.RECIPE, schedule, show=False)}
+
+
+def _stage(module: Any, dataset: Dataset, stage: Stage) -> dict[str, Any]:
+    accuracy, errors = train_stage(module, dataset, stage, show=False)
+    return {"accuracy": accuracy, "quantisation_errors": [round(error, 4) for error in errors]}
+
+
+def _measured(job: Job, method: str) -> dict[str, Any]:
+    """Train, store, read back, and run all test images with XNOR and popcount."""
+    module, record = _trained(job, method)
+    path = job.folder / f"{method}-{job.seed}{binary_file.SUFFIX}"
+    binary_file.save(to_binary_network(module, job.dataset.preprocess.shape, f"binary_resnet8_{method}"), path)
+    network = binary_file.load(path)
+    x = job.dataset.preprocess.apply(job.dataset.x_test)
+    got, wanted = run(network, x), logits(module, job.dataset, job.dataset.x_test)
+    parts = [differing_sums(module, network, x[i : i + 500]) for i in range(0, len(x), 500)]
+    labels = got.argmax(axis=1)
+    return {
+        "method": method,
+        "seed": job.seed,
+        **{key: value for key, value in record.items() if key != "settings"},
+        "xnor_accuracy": float((labels == job.dataset.y_test).mean()),
+        "xnor_labels_that_differ": int((labels != wanted.argmax(axis=1)).sum()),
+        "xnor_largest_logit_difference": float(np.abs(got - wanted).max()),
+        "sums_that_differ": sum(differ for part in parts for differ, _ in part.values()),
+        "sums_compared": sum(count for part in parts for _, count in part.values()),
+        "distinct_labels": len(np.unique(labels)),
+        "binary_weights": int(sum(np.prod(layer.weight.shape) for layer in network.layers)),
+        "binary_weight_bytes": int(sum(layer.weight.bits.nbytes for layer in network.layers)),
+        "file_bytes": path.stat().st_size,
+    }
+
+
+def _table(rows: list[dict[str, Any]], epochs: int) -> str:
+    first = rows[0]
+    mean = {m: 100 * np.mean([r["accuracy"] for r in rows if r["method"] == m]) for m in METHODS}
+    lines = [
+        "# Binary weights on Fashion-MNIST: BiPer against sign with straight-through",
+        "",
+        f"ResNet-8 of binary 3x3 convolutions ({first['binary_weights']:,} binary weights in "
+        f"{first['binary_weight_bytes']:,} bytes), float first and last layer, all 60,000 training and 10,000 test",
+        f"images, {epochs} epochs in total for each method (BiPer: half in each stage), batch {BATCH}. Same initial",
+        "weights, batches, float parts and activation gradients; peak rates chosen for each on training images only",
+        "(`biper_rates.md`).",
+        "",
+        "| method | seed | test accuracy | by XNOR-popcount | sums that differ from the float convolution | "
+        "labels that differ | training |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['method']} | {row['seed']} | {row['accuracy']:.2%} | {row['xnor_accuracy']:.2%} | "
+            f"{row['sums_that_differ']} of {row['sums_compared']:,} | {row['xnor_labels_that_differ']} of 10,000 | "
+            f"{row['train_s'] / 60:.0f} min |"
+        )
+    lines += ["", f"Mean: BiPer {mean['biper']:.2f} %, sign {mean['sign']:.2f} %: {mean['biper'] - mean['sign']:+.2f}."]
+    lines += ["", *_errors(rows)]
+    return "\n".join([*lines, ""])
+
+
+def _errors(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what the quantisation error did in each stage."""
+    lines = [f"Quantisation error, mean |sin - sign(sin)|, with tau {TAU[0]} and {TAU[1]}:", ""]
+    for row in rows:
+        if row["method"] == "biper":
+            one, two = row["quantisation_errors"]
+            lines.append(
+                f"- seed {row['seed']}: {one[0]} at the start, {one[-1]} after stage 1 (accuracy with sines "
+                f"{row['first_stage_accuracy']:.2%}), {two[-1]} after stage 2"
+            )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
