@@ -1,0 +1,174 @@
+"""Name what a quantised network lost, in which layer, why, and the cheapest cure, tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quant.diagnosis.causes import CAUSES, FALLBACKS
+from quant.diagnosis.cures import CURES, Cure, Patient, quantise_again
+from quant.diagnosis.damage import compare_outputs, measure
+from quant.diagnosis.facts import MATTERS, Facts, facts_of, is_healthy
+from quant.diagnosis.finding import Cause, Finding
+from quant.diagnosis.foreign import scheme_of
+from quant.diagnosis.inputs import drift_of
+from quant.diagnosis.pair import match_graphs
+from quant.diagnosis.record import Diagnosis, Row, Score, Trial, score_of
+from quant.diagnosis.summary import summarise
+from quant.errors import QuantError
+from quant.formats import Array
+from quant.graph import Graph
+from quant.ptq import prepare
+from quant.ranges import check_calibration
+from quant.scheme import Scheme
+from quant.simulate import simulate
+
+#: A cure helps when the logits gain at least this much.
+HELPS_DB = 1.0
+
+#: Called with what is done now, steps done, and steps in all.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Test:
+    """Labelled inputs that calibration has not seen: float32 [N, ...] and labels [N]."""
+
+    inputs: Array
+    labels: Array
+
+
+def diagnose(
+    graph: Graph, scheme: Scheme, inputs: Array, test: Test | None = None, progress: Progress | None = None
+) -> Diagnosis:
+    """Quantise a float graph by a scheme and say what is wrong with the result.
+
+    Args:
+        graph: a float graph, as imported: batch norms that are still there tell what data it expects.
+        scheme: formats and ranges.
+        inputs: calibration inputs, float32 [N, ...]; what is measured is measured on them.
+        test: labelled inputs for accuracies.
+        progress: called after every step.
+
+    Raises:
+        QuantError: the graph or the data do not fit.
+    """
+    prepared = prepare(graph)
+    checked = check_calibration(prepared, inputs)
+    patient = Patient(prepared, scheme, checked)
+    return _diagnose(graph, quantise_again(patient), patient, test, progress)
+
+
+def diagnose_quantised(
+    quantised: Graph, graph: Graph, inputs: Array, test: Test | None = None, progress: Progress | None = None
+) -> Diagnosis:
+    """Say what is wrong with a graph that was quantised elsewhere, against the float graph it was made from.
+
+    Cures quantise the float graph again, by the scheme that the quantised one follows most closely.
+
+    Raises:
+        QuantError: the data do not fit, or the graphs are not of one network.
+    """
+    prepared = prepare(graph)
+    checked = check_calibration(prepared, inputs)
+    scheme = scheme_of(match_graphs(prepared, quantised))
+    return _diagnose(graph, quantised, Patient(prepared, scheme, checked, foreign=True), test, progress)
+
+
+def _diagnose(
+    raw: Graph, quantised: Graph, patient: Patient, test: Test | None, progress: Progress | None
+) -> Diagnosis:
+    say = progress or (lambda what, done, steps: None)
+    pair = match_graphs(patient.graph, quantised)
+    measured = measure(pair, patient.inputs, lambda done, steps: say("layers", done, steps))
+    facts = facts_of(pair, measured, raw, drift_of(raw, patient.inputs))
+    healthy = is_healthy(measured.total)
+    rows = tuple(sorted((Row(f, find_causes(f, healthy)) for f in facts), key=lambda row: -row.facts.share))
+    score = score_of(measured.total, _accuracy(quantised, test))
+    trials = _try_cures(rows, patient, score, test, say)
+    return Diagnosis(
+        network=patient.graph.name,
+        scheme=str(patient.scheme),
+        images=len(patient.inputs),
+        score=score,
+        healthy=healthy,
+        rows=rows,
+        trials=trials,
+        unmatched=pair.unmatched,
+        float_accuracy=_accuracy(patient.graph, test),
+        test_images=len(test.labels) if test else 0,
+        summary=summarise(rows, trials, score, healthy, len(patient.inputs)),
+    )
+
+
+def find_causes(facts: Facts, healthy: bool) -> tuple[Finding, ...]:
+    """Return the causes in one layer: those whose part matters for the logits, else that bits are too few."""
+    asked = [cause for cause in CAUSES if cause.always or (not healthy and _matters(facts, cause))]
+    found = [finding for cause in asked if (finding := _finding(facts, cause)) is not None]
+    known = {part for finding in found for part in (finding.part, *_covered(finding))}
+    missing = [c for c in FALLBACKS if not healthy and c.part not in known and _matters(facts, c)]
+    return (*found, *(finding for c in missing if (finding := _finding(facts, c)) is not None))
+
+
+def _covered(finding: Finding) -> tuple[str, ...]:
+    return ("weights", "activation") if finding.part == "layer" else ()
+
+
+def _matters(facts: Facts, cause: Cause) -> bool:
+    shares = {"weights": facts.weights_share, "activation": facts.activation_share, "layer": facts.share}
+    return shares.get(cause.part, 1.0) >= MATTERS
+
+
+def _finding(facts: Facts, cause: Cause) -> Finding | None:
+    evidence = cause.find(facts)
+    if evidence is None:
+        return None
+    return Finding(facts.name, cause.name, cause.part, evidence.text, evidence.numbers, evidence.bits)
+
+
+def _accuracy(graph: Graph, test: Test | None) -> float | None:
+    if test is None:
+        return None
+    labels = simulate(graph, test.inputs).reshape(len(test.labels), -1).argmax(axis=1)
+    return float((labels == test.labels).mean())
+
+
+def _try_cures(
+    rows: tuple[Row, ...], patient: Patient, before: Score, test: Test | None, say: Progress
+) -> tuple[Trial, ...]:
+    """Try, for every cause found, its cures from the cheapest on until one helps."""
+    trials: list[Trial] = []
+    causes = list(dict.fromkeys(finding.cause for row in rows for finding in row.findings))
+    wanted = simulate(patient.graph, patient.inputs)
+    for index, cause in enumerate(causes):
+        layers = tuple(row.facts.name for row in rows if any(f.cause == cause for f in row.findings))
+        for cure in (c for c in CURES if cause in c.causes):
+            say(f"cure: {cure.name}", index, len(causes))
+            trial = _try(cure, cause, replace(patient, layers=layers), before, wanted, test, trials)
+            if trial is not None:
+                trials.append(trial)
+                if trial.helped:
+                    break
+    say("cures", len(causes), len(causes))
+    return tuple(trials)
+
+
+def _try(
+    cure: Cure, cause: str, patient: Patient, before: Score, wanted: Array, test: Test | None, tried: Iterable[Trial]
+) -> Trial | None:
+    """Try one cure; None when it changes nothing here."""
+    known = next((t for t in tried if t.cure == cure.name and t.layers == patient.layers), None)
+    if known is not None:
+        return replace(known, cause=cause)
+    try:
+        cured = cure.apply(patient)
+    except QuantError as error:
+        return Trial(cure.name, cause, patient.layers, cure.price, None, None, False, str(error))
+    if cured is None:
+        return None
+    after = compare_outputs(wanted, simulate(cured, patient.inputs))
+    gain = float(np.clip(after.error.sqnr_db - before.sqnr_db, -999.0, 999.0))
+    score = score_of(after, _accuracy(cured, test))
+    return Trial(cure.name, cause, patient.layers, cure.price, score, gain, gain >= HELPS_DB)

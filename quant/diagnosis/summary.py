@@ -1,0 +1,45 @@
+"""The one sentence a diagnosis ends in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from quant.diagnosis.causes import CAUSES, FALLBACKS
+from quant.diagnosis.record import Row, Score, Trial
+
+
+def title_of(cause: str) -> str:
+    """Return the words for a cause."""
+    return next(c.title for c in (*CAUSES, *FALLBACKS) if c.name == cause)
+
+
+def decibels(value: float) -> str:
+    """Print an SQNR; without any error it is infinite."""
+    return f"{value:.1f} dB" if math.isfinite(value) else "no error"
+
+
+def summarise(rows: Sequence[Row], trials: Sequence[Trial], score: Score, healthy: bool, images: int) -> str:
+    """Return what was found, where, why, and what helps."""
+    state = f"{decibels(score.sqnr_db)} at the logits, {score.agreement:.1%} of the labels of {images} images unchanged"
+    findings = [(row, finding) for row in rows for finding in row.findings]
+    if not findings:
+        return f"Nothing is wrong: {state}."
+    row, finding = max(findings, key=lambda pair: (pair[1].part == "input", pair[0].facts.share))
+    begin = "Quantisation does no harm" if healthy else "Quantisation does harm"
+    where = f"'{row.facts.name}'"
+    if finding.part != "input":
+        where = f"{row.facts.share:.0%} of the noise comes from {where}"
+    return f"{begin} ({state}). {where}: {title_of(finding.cause)}; {finding.evidence}. {_helps(trials)}"
+
+
+def _helps(trials: Sequence[Trial]) -> str:
+    helped = [t for t in trials if t.helped and t.score is not None and t.gain_db is not None]
+    if not helped:
+        return "No cure that was tried helps." if trials else "There is no cure to try."
+    best = max(helped, key=lambda t: t.gain_db or 0.0)
+    assert best.score is not None
+    return (
+        f"{best.cure[0].upper()}{best.cure[1:]} helps most: {best.gain_db:+.1f} dB, {best.score.agreement:.1%} of the "
+        "labels unchanged."
+    )
