@@ -10,6 +10,7 @@ import numpy as np
 
 from devices.runtimes import find_runtime
 from edge import evaluate
+from edge.binary_eval import binary_labels, is_binary
 from edge.calibration import calibration_inputs
 from edge.dataset import Dataset
 from edge.errors import EdgeError
@@ -86,6 +87,8 @@ def evaluate_model(model: str, dataset: Dataset, runtime: str | None, weights: P
         return _evaluate_bundle(read_bundle(Path(model)), dataset, runtime)
     if runtime is not None:
         raise EdgeError("--runtime executes bundles; this is a model, which the reference or ONNX Runtime executes.")
+    if is_binary(model):
+        return _result(dataset, binary_labels(Path(model), dataset), "XNOR-popcount reference")
     graph = load_model(model, weights, dataset.preprocess.shape)
     evaluate.check_classes(graph, dataset)
     x = evaluate.inputs_of(graph, dataset, dataset.x_test)

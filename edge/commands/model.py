@@ -84,8 +84,8 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a model or a bundle.
 
-    The model is float or quantised: FILE.onnx, FILE.graph or package.module:factory (with --weights). A bundle
-    brings its own pre-processing.
+    The model is float or quantised: FILE.onnx, FILE.graph, FILE.bnn (a binary network) or package.module:factory (with
+    --weights). A bundle brings its own pre-processing.
     """
     from edge.quantizing import evaluate_model, is_bundle
 
