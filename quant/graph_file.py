@@ -67,15 +67,26 @@ def load(path: Path) -> Graph:
         QuantError: the file is damaged, of another schema, or describes a graph that is not well formed.
     """
     try:
-        data = path.read_bytes()
-        graph = _from_bytes(data)
-        exact = to_bytes(graph) == data
+        return from_bytes(path.read_bytes())
     except QuantError as error:
         raise QuantError(f"{path}: {error}") from error
-    except DAMAGE as error:
+    except OSError as error:
         raise QuantError(f"{path} is not a readable edgemill graph: {error}.") from error
+
+
+def from_bytes(data: bytes) -> Graph:
+    """Read what `to_bytes` made.
+
+    Raises:
+        QuantError: as for `load`.
+    """
+    try:
+        graph = _from_bytes(data)
+        exact = to_bytes(graph) == data
+    except DAMAGE as error:
+        raise QuantError(f"this is not a readable edgemill graph: {error}.") from error
     if not exact:
-        raise QuantError(f"{path} is not spelt as edgemill writes it, so it was changed; quantise the model again.")
+        raise QuantError("this graph is not spelt as edgemill writes it, so it was changed; quantise the model again.")
     return graph
 
 
