@@ -14,27 +14,27 @@ from edge.errors import EdgeError
 
 #: Temporary names of `export.atomic`; only a killed process leaves one behind.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
-_STAGES, _BUNDLES = "stages", "bundles"
+RUN_PARTS = ("stages", "bundles")
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[Path]:
+def hold(folder: Path, parts: tuple[str, ...] = RUN_PARTS) -> Iterator[Path]:
     """Give a run folder with its sub-folders to this process; what is still empty at the end goes again.
 
     Raises:
         EdgeError: the folder cannot be made or written, or another process works in it.
     """
     made = _make(folder)
-    parts = (folder, folder / _STAGES, folder / _BUNDLES)
+    places = (folder, *(folder / part for part in parts))
     handle = None
     try:
         handle = _locked(folder)
-        _prepare(parts, folder)
+        _prepare(places, folder)
         yield folder
     finally:
         if handle is not None:
             os.close(handle)
-        _remove_empty((*parts[1:], *made))
+        _remove_empty((*places[1:], *made))
 
 
 def _make(folder: Path) -> list[Path]:

@@ -32,13 +32,13 @@ def file_digest(path: Path) -> str:
         raise EdgeError(f"cannot read {path}: {error.strerror}.") from error
 
 
-def code_digest(root: Path = ROOT) -> str:
-    """Return the SHA-256 of the project's own sources, names included.
+def code_digest(root: Path = ROOT, packages: tuple[str, ...] = PACKAGES) -> str:
+    """Return the SHA-256 of the project's own sources in some packages, names included.
 
     Results of a stage depend on the code that made them, and a version number does not change with every commit.
     """
     digest = hashlib.sha256()
-    for package in PACKAGES:
+    for package in packages:
         for path in sorted((root / package).rglob("*")):
             if path.suffix in SOURCES and path.is_file():
                 data = path.read_bytes()

@@ -6,7 +6,7 @@ No weight is read and nothing is calibrated, so a search can ask thousands of ti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -80,6 +80,21 @@ class LayerCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """The totals of a `Cost`, as records and reports keep them; see there."""
+
+    weight_bits: int
+    parameter_bytes: int
+    live_bytes: int
+    activation_bytes: int
+    macs: int
+    bit_operations: int
+    accumulator_bits: int
+    luts_per_mac: float
+    luts_measured: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """Cost of a network: its layers, and the activations' bits at the fullest moment and all together."""
 
@@ -135,6 +150,11 @@ class Cost:
     def luts_measured(self) -> float:
         """The share of the MACs whose LUTs were measured, 0 to 1; those of the rest are fitted."""
         return sum(layer.macs for layer in self.layers if layer.luts_method == "measured") / max(1, self.macs)
+
+
+def summary(found: Cost) -> Summary:
+    """Return the totals of a cost."""
+    return Summary(**{entry.name: getattr(found, entry.name) for entry in fields(Summary)})
 
 
 def _bytes(bits: int) -> int:

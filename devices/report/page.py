@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,15 @@ def html(run: RunRecord) -> str:
     Raises:
         DeviceError: jinja2 is not installed.
     """
+    return render("template.html", _content(run))
+
+
+def render(template: str, content: Mapping[str, object]) -> str:
+    """Fill a template of this folder; every word of the content is escaped.
+
+    Raises:
+        DeviceError: jinja2 is not installed.
+    """
     try:
         import jinja2
     except ImportError as error:
@@ -65,7 +74,7 @@ def html(run: RunRecord) -> str:
         lstrip_blocks=True,
     )
     style = (_FOLDER / "style.css").read_text()
-    return environment.get_template("template.html").render(style=style, **_content(run))
+    return environment.get_template(template).render(style=style, **content)
 
 
 def _content(run: RunRecord) -> dict[str, object]:

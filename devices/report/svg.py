@@ -43,6 +43,11 @@ def _short(value: object) -> str:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
 
 
+def escaped(text: str) -> str:
+    """Return text as markup."""
+    return escape(text)
+
+
 def words(x: float, y: float, text: str, kind: str = "axis", anchor: str = "middle") -> str:
     """Return escaped text at a place."""
     return tag("text", {"x": x, "y": y, "class": kind, "text-anchor": anchor}, escape(text))

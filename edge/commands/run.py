@@ -16,7 +16,7 @@ config_argument = click.argument("config", type=click.Path(path_type=Path))
 folder_option = click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Run folder; default runs/NAME. A second call resumes."
 )
-run_argument = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+run_argument = click.argument("run_folder", metavar="RUN_OR_SWEEP", type=click.Path(path_type=Path))
 
 
 @click.command()
@@ -81,16 +81,24 @@ def train(config: Path, output: Path | None) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default RUN/report.html.")
 @force_option
 def report(run_folder: Path, output: Path | None, force: bool) -> None:
-    """Draw the report of a run.
+    """Draw the report of a run or a sweep.
 
     One HTML file without links to anywhere.
     """
     from devices.report.page import write_report
+    from devices.report.sweep_page import write_sweep_report
     from devices.run_record import read_run
+    from devices.sweep_record import FILE, read_sweep
 
-    record, path = read_run(run_folder), output or run_folder / "report.html"
-    refuse_existing(path, force or output is None)
-    write_report(record, path)
+    path = output or run_folder / "report.html"
+    if (run_folder / FILE).is_file():
+        sweep = read_sweep(run_folder)
+        refuse_existing(path, force or output is None)
+        write_sweep_report(sweep, path)
+    else:
+        record = read_run(run_folder)
+        refuse_existing(path, force or output is None)
+        write_report(record, path)
     click.echo(str(path))
 
 
