@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from devices.errors import DeviceError
-from edge.commands import bundle, lists, model, run
+from edge.commands import bundle, diagnose, finetune, lists, model, run
 from edge.errors import EdgeError
 from export.errors import ExportError
 from quant.errors import QuantError
@@ -16,6 +16,8 @@ COMMANDS = (
     run.run,
     run.train,
     model.quantize,
+    finetune.finetune,
+    diagnose.diagnose,
     model.export,
     bundle.verify,
     bundle.profile,

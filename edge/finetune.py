@@ -18,7 +18,10 @@ from edge.dataset import Dataset, Labels
 from edge.errors import EdgeError
 from edge.evaluate import check_classes, inputs_of
 from edge.finetune_state import Progress, load_progress, save_progress
+from edge.quantizing import check_suffix
 from edge.train import Schedule, progress_bar, repeatable
+from export.host import TARGET as HOST
+from export.target import check_capability
 from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph
@@ -130,6 +133,24 @@ def finetune(
         _train(run, checkpoint, key, show)
         module.load_state_dict(run.progress.best_state)
         return Finetuned(to_graph(module), run.progress.best, tuple(run.progress.losses))
+
+
+def check_places(output: Path, checkpoint: Path | None) -> None:
+    """Refuse, before any work, files that could not be written when it is done."""
+    check_suffix(output)
+    if checkpoint is not None and checkpoint.suffix != ".npz":
+        raise EdgeError(f"{checkpoint}: the checkpoint is an .npz file; name it so.")
+    for path in (output, *([] if checkpoint is None else [checkpoint])):
+        if not path.absolute().parent.is_dir():
+            raise EdgeError(f"there is no folder {path.parent} for {path.name}; make it first.")
+
+
+def check_output(quantised: Graph, output: Path) -> None:
+    """Refuse, before any work, a format that the output file cannot express."""
+    if not quantised.is_quantised:
+        raise EdgeError(f"graph '{quantised.name}' is a float graph; --start takes a quantised one.")
+    if output.suffix == ".onnx":
+        check_capability(HOST, quantised)
 
 
 def _check(how: Finetuning, schedule: Schedule, dataset: Dataset) -> None:

@@ -20,7 +20,20 @@ from tests.tiny import command as typed
 from tests.tiny import execute, surroundings, write_config, write_onnx
 
 #: Commands that read something and say what it is; the others write files.
-READING = ("run", "verify", "profile", "eval", "compare", "doctor", "formats", "targets", "boards", "models", "recipes")
+READING = (
+    "run",
+    "diagnose",
+    "verify",
+    "profile",
+    "eval",
+    "compare",
+    "doctor",
+    "formats",
+    "targets",
+    "boards",
+    "models",
+    "recipes",
+)
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich")
 README = (ROOT / "README.md").read_text()
@@ -69,7 +82,7 @@ def test_reading_commands_take_json(command):
 @pytest.mark.parametrize("command", COMMANDS, ids=named)
 def test_what_writes_to_a_place_that_may_be_taken_has_force(command):
     flags = {option for parameter in command.params for option in parameter.opts}
-    assert ("--force" in flags) == (command.name in ("quantize", "export", "report"))
+    assert ("--force" in flags) == (command.name in ("quantize", "finetune", "export", "report"))
 
 
 def test_every_command_is_listed_in_order():
