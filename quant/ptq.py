@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from quant.assign import activation_formats, assign_ranges, resolve
 from quant.errors import QuantError
 from quant.formats import Array, Format
 from quant.graph import Graph, Node, Quant, Tensor, check, with_nodes
 from quant.onnx_quant import emulated_only, quantise_bias
-from quant.operators import MOVES, Add, Clip, Conv, Gemm, Requantize
+from quant.operators import MOVES, Add, Conv, Gemm, Requantize
 from quant.passes.drop_softmax import drop_softmax
 from quant.passes.fold_batch_norm import fold_batch_norm
 from quant.passes.fold_pad import fold_pad
 from quant.passes.fuse_clip import fuse_clip
 from quant.passes.own_parameters import own_parameters
 from quant.program import lower
-from quant.ranges import Ranges, check_calibration, estimate_ranges
+from quant.range_search import collect_histograms, fitted_ranges
+from quant.ranges import Ranges, check_calibration, estimate_ranges, with_zero
 from quant.rounding import to_nearest_ordinals
 from quant.scheme import Scheme
 
@@ -60,7 +62,15 @@ def quantise(graph: Graph, scheme: Scheme, calibration: Array) -> Graph:
     """
     graph = prepare(graph)
     inputs = check_calibration(graph, calibration)
-    return quantise_with_ranges(graph, scheme, estimate_ranges(graph, inputs, scheme.percentile))
+    return quantise_with_ranges(graph, scheme, scheme_ranges(graph, scheme, inputs))
+
+
+def scheme_ranges(graph: Graph, scheme: Scheme, inputs: Array) -> Ranges:
+    """Return the activation ranges a scheme's estimator finds on checked calibration inputs."""
+    if scheme.criterion:
+        formats = activation_formats(graph, scheme)
+        return fitted_ranges(collect_histograms(graph, inputs), formats, scheme.criterion, symmetric=scheme.symmetric)
+    return estimate_ranges(graph, inputs, scheme.percentile)
 
 
 def quantise_with_ranges(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
@@ -75,8 +85,9 @@ def lay_out(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
 
     Accumulators are not checked: formats with many exponent bits run in `quant.simulate` only.
     """
-    formats = _activation_formats(graph, scheme)
-    shared = _share_ranges(graph, with_headroom(graph, _share_ranges(graph, ranges), formats))
+    scheme = resolve(scheme, graph)
+    formats = activation_formats(graph, scheme)
+    shared = assign_ranges(graph, ranges, formats)
     tensors = dict(graph.tensors)
     for name in graph.activations():
         quant = activation_quant(formats[name], *shared[name], symmetric=scheme.symmetric)
@@ -89,36 +100,6 @@ def lay_out(graph: Graph, scheme: Scheme, ranges: Ranges) -> Graph:
     return replace(graph, tensors=tensors, weights=weights)
 
 
-def _activation_formats(graph: Graph, scheme: Scheme) -> dict[str, Format]:
-    """Each tensor's format: its maker's; an operator that only moves codes passes its input's on."""
-    formats = {graph.input: scheme.at(graph.nodes[0].name).activation}
-    for node in graph.nodes:
-        moved = isinstance(node.op, MOVES)
-        formats[node.output] = formats[node.inputs[0]] if moved else scheme.at(node.name).activation
-    return formats
-
-
-def _share_ranges(graph: Graph, ranges: Ranges) -> Ranges:
-    """Give tensors that share one scale (around Pad, Slice, Concat, pooling, Reshape) the union of their ranges."""
-    root = {name: name for name in graph.activations()}
-
-    def find(name: str) -> str:
-        while root[name] != name:
-            name = root[name]
-        return name
-
-    for node in graph.nodes:
-        if isinstance(node.op, MOVES):
-            for name in node.inputs:
-                root[find(name)] = find(node.output)
-    shared: Ranges = {}
-    for name in graph.activations():
-        low, high = ranges[name]
-        known = shared.get(find(name), (low, high))
-        shared[find(name)] = (min(known[0], low), max(known[1], high))
-    return {name: shared[find(name)] for name in graph.activations()}
-
-
 def activation_quant(fmt: Format, low: float, high: float, *, symmetric: bool) -> Quant:
     """Return the scale and zero point that cover [low, high] and represent 0 exactly.
 
@@ -126,7 +107,7 @@ def activation_quant(fmt: Format, low: float, high: float, *, symmetric: bool) -
     spans [min(low, 0), max(high, 0)], with the zero point rounded (as ONNX Runtime and TFLite do). A tensor that is
     always 0 gets the range [0, 1].
     """
-    low, high = _with_zero(low, high)
+    low, high = with_zero(low, high)
     if fmt.is_minifloat or symmetric:
         return Quant(fmt, (_float32(max(-low, high) / fmt.max),), 0)
     scale = _float32((high - low) / (fmt.max_ordinal - fmt.min_ordinal))
@@ -134,48 +115,9 @@ def activation_quant(fmt: Format, low: float, high: float, *, symmetric: bool) -
     return Quant(fmt, (scale,), zero)
 
 
-def _with_zero(low: float, high: float) -> tuple[float, float]:
-    return min(low, 0.0), max(high, 0.0) if high > 0 or low < 0 else 1.0
-
-
 def _float32(value: float) -> float:
     """Round to float32, the type scales have in every file format; never to 0."""
     return float(max(np.float32(value), np.finfo(np.float32).tiny))
-
-
-def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -> Ranges:
-    """Widen ranges that are tiny beside what a node's inputs can give: its multiplier would leave int32.
-
-    A layer that is all but dead makes values near 0 from large inputs. With A, the largest magnitude its inputs allow,
-    an output step of A / 2^29 keeps accumulators below 2^31 behind every left shift (quant.program); sums, means and
-    clips, whose inputs are shifted left before, need 2^-13 of A as range. A layer that reaches its clip is not dead: it
-    switches between limits, and widening would wipe them out.
-    """
-    wide = {name: _with_zero(*limits) for name, limits in ranges.items()}
-    for node in graph.nodes:
-        fmt, (low, high) = formats[node.output], wide[node.output]
-        if fmt.is_minifloat or isinstance(node.op, MOVES):
-            continue
-        reach = _reach(graph, node, wide)
-        steps = fmt.max_ordinal - fmt.min_ordinal
-        least = reach * steps * 2.0**-29 if isinstance(node.op, Conv | Gemm) else reach * 2.0**-13
-        if high - low < least and not _reaches_clip(node, high):
-            wide[node.output] = (low, low + least)
-    return wide
-
-
-def _reaches_clip(node: Node, high: float) -> bool:
-    limit = node.op.high if isinstance(node.op, Clip) else node.clip[1] if node.clip else np.inf
-    return bool(high >= 0.99 * limit > 0)
-
-
-def _reach(graph: Graph, node: Node, ranges: Ranges) -> float:
-    """Return the largest magnitude a node can make from inputs anywhere in their ranges."""
-    spans = [ranges[name][1] - ranges[name][0] for name in node.inputs if name in ranges]
-    if not isinstance(node.op, Conv | Gemm):
-        return sum(spans)
-    weight, bias = (np.abs(graph.weights[name].astype(np.float64)) for name in node.inputs[1:])
-    return float((weight.reshape(len(weight), -1).sum(axis=1) * spans[0] + bias).max())
 
 
 def _align(graph: Graph, shared: Ranges, scheme: Scheme) -> Graph:

@@ -17,6 +17,11 @@ BINS = 4096
 Ranges = dict[str, tuple[float, float]]
 
 
+def with_zero(low: float, high: float) -> tuple[float, float]:
+    """Widen a range to hold 0; a tensor that is always 0 gets [0, 1]."""
+    return min(low, 0.0), max(high, 0.0) if high > 0 or low < 0 else 1.0
+
+
 def check_calibration(graph: Graph, inputs: Array) -> Array:
     """Return calibration inputs as float32.
 
@@ -50,6 +55,16 @@ def estimate_ranges(graph: Graph, inputs: Array, percentile: float | None) -> Ra
     Raises:
         QuantError: an activation is NaN or infinite.
     """
+    ranges = minima_and_maxima(graph, inputs)
+    return ranges if percentile is None or percentile == 100 else _percentiles(graph, inputs, ranges, percentile)
+
+
+def minima_and_maxima(graph: Graph, inputs: Array) -> Ranges:
+    """Return the smallest and largest value of every activation.
+
+    Raises:
+        QuantError: an activation is NaN or infinite.
+    """
     ranges = _min_max(graph, inputs)
     for name, limit in ranges.items():
         if not np.isfinite(limit).all():
@@ -57,7 +72,7 @@ def estimate_ranges(graph: Graph, inputs: Array, percentile: float | None) -> Ra
                 f"graph '{graph.name}': activation '{name}' reaches {limit[0]} .. {limit[1]} on the calibration data; "
                 "the float model itself overflows there. Check its weights and the scale of the inputs."
             )
-    return ranges if percentile is None or percentile == 100 else _percentiles(graph, inputs, ranges, percentile)
+    return ranges
 
 
 def _min_max(graph: Graph, inputs: Array) -> Ranges:

@@ -8,9 +8,14 @@ Grammar (case does not matter):
     option   = "sym"       activations symmetric around 0 (zero points 0)
              | "pt"        weights per tensor (default: one scale per output channel)
              | "p" NUMBER  activation ranges from a percentile, e.g. p99.99 (default: minimum and maximum)
+             | "mse"       activation ranges that lose the least squared error on the format's own grid
+             | "kl"        activation ranges that change the distribution least (Kullback-Leibler divergence)
+             | "i" BITS    the network's input in this many integer bits (default: as the first node's output)
+             | "ends" BITS weights of the first and last layer, the network's input, and input and output of the last
+                           layer in this many bits: integers, or the minifloat with 3 exponent bits beside minifloats
     pattern  = a shell pattern over node names; the last match wins
 
-Example: `w4a8-sym-p99.99;conv0*=w8a8`.
+Examples: `w4a8-sym-p99.99;conv0*=w8a8`, `w4a4-mse-ends8`.
 """
 
 from __future__ import annotations
@@ -43,12 +48,19 @@ class Formats:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A scheme for a whole network. `percentile` None means minimum and maximum."""
+    """A scheme for a whole network.
+
+    Ranges are minima and maxima, unless `percentile` or `criterion` (mse or kl) is given. `ends` stands for rules that
+    `quant.assign.resolve` writes out.
+    """
 
     formats: Formats
     per_channel: bool = True
     symmetric: bool = False
     percentile: float | None = None
+    criterion: str | None = None
+    input_bits: int | None = None
+    ends: int | None = None
     rules: tuple[tuple[str, Formats], ...] = ()
 
     def at(self, node: str) -> Formats:
@@ -63,6 +75,9 @@ class Scheme:
         options = ["sym"] * self.symmetric + ["pt"] * (not self.per_channel)
         if self.percentile is not None:
             options.append("p" + repr(float(self.percentile)).removesuffix(".0"))
+        options += [self.criterion] if self.criterion else []
+        options += [f"i{self.input_bits}"] * (self.input_bits is not None)
+        options += [f"ends{self.ends}"] * (self.ends is not None)
         head = "-".join([str(self.formats), *options])
         return ";".join([head, *(f"{pattern}={formats}" for pattern, formats in self.rules)])
 
@@ -82,9 +97,9 @@ def parse_scheme(text: str) -> Scheme:
     scheme = Scheme(base, rules=tuple(_rule(rule, text) for rule in rules))
     seen: set[str] = set()
     for option in options:
-        key = "p" if option.startswith("p") and option != "pt" else option
+        key = _kind(option)
         if key in seen:
-            raise QuantError(f"scheme '{text}': option '{option}' is given twice.")
+            raise QuantError(f"scheme '{text}': option '{option}' is given twice, or contradicts another.")
         seen.add(key)
         scheme = _with_option(scheme, option, text)
     activations = [formats.activation for formats in (scheme.formats, *(formats for _, formats in scheme.rules))]
@@ -94,6 +109,13 @@ def parse_scheme(text: str) -> Scheme:
             f"scheme '{text}': {unsigned[0]} cannot be symmetric around 0; use a signed format or no -sym."
         )
     return scheme
+
+
+def _kind(option: str) -> str:
+    """Return what an option decides, so that it is decided once."""
+    if option in ("mse", "kl") or re.fullmatch(r"p[0-9].*", option):
+        return "ranges"
+    return re.sub(r"[0-9]+$", "", option)
 
 
 def _split_base(head: str, text: str) -> tuple[Formats, list[str]]:
@@ -138,7 +160,14 @@ def _with_option(scheme: Scheme, option: str, text: str) -> Scheme:
         return replace(scheme, per_channel=False)
     if re.fullmatch(r"p[0-9]{1,3}(\.[0-9]{1,30})?", option) and 50 < float(option[1:]) <= 100:
         return replace(scheme, percentile=float(option[1:]))
+    if option in ("mse", "kl"):
+        return replace(scheme, criterion=option)
+    bits = re.fullmatch(r"(i|ends)([0-9]{1,2})", option)
+    if bits and 4 <= int(bits[2]) <= 16 and not (bits[1] == "ends" and int(bits[2]) > 8):
+        width = int(bits[2])
+        return replace(scheme, input_bits=width) if bits[1] == "i" else replace(scheme, ends=width)
     raise QuantError(
         f"scheme '{text}': unknown option '{option}'. Options: sym (symmetric activations), pt (weights per tensor), "
-        "p99.99 (percentile above 50, at most 100)."
+        "p99.99 (percentile above 50, at most 100), mse or kl (range estimators), i8 (bits of the input, 4 to 16), "
+        "ends8 (bits of first and last layer, 4 to 8)."
     )

@@ -14,19 +14,25 @@ SIGNED = tuple(fmt for fmt in FORMATS if fmt.signed)
 WORDS = st.text("abcXYZ019_./*?[]!-=: ", min_size=1, max_size=12)
 ANY = st.builds(Formats, st.sampled_from(SIGNED), st.sampled_from(FORMATS))
 BOTH_SIGNED = st.builds(Formats, st.sampled_from(SIGNED), st.sampled_from(SIGNED))
-PERCENTILES = st.one_of(st.none(), st.floats(50, 100, exclude_min=True))
+RANGES = st.one_of(
+    st.tuples(st.none(), st.sampled_from((None, "mse", "kl"))),
+    st.tuples(st.floats(50, 100, exclude_min=True), st.none()),
+)
 
 
 def schemes(formats: st.SearchStrategy[Formats], symmetric: bool) -> st.SearchStrategy[Scheme]:
     """Any scheme over some formats."""
     rules = st.lists(st.tuples(WORDS.filter(lambda word: word == word.lstrip()), formats), max_size=3).map(tuple)
+    bits = st.tuples(st.none() | st.integers(4, 16), st.none() | st.integers(4, 8))
     return st.builds(
-        Scheme,
+        lambda formats, per_channel, ranges, bits, rules: Scheme(
+            formats, per_channel, symmetric, ranges[0], ranges[1], bits[0], bits[1], rules
+        ),
         formats,
-        per_channel=st.booleans(),
-        symmetric=st.just(symmetric),
-        percentile=PERCENTILES,
-        rules=rules,
+        st.booleans(),
+        RANGES,
+        bits,
+        rules,
     )
 
 
@@ -102,7 +108,8 @@ def test_the_last_rule_that_matches_wins_and_case_of_node_names_counts():
         (
             "w8a8-foo",
             "scheme 'w8a8-foo': unknown option 'foo'. Options: sym (symmetric activations), pt (weights per tensor), "
-            "p99.99 (percentile above 50, at most 100).",
+            "p99.99 (percentile above 50, at most 100), mse or kl (range estimators), i8 (bits of the input, 4 to 16), "
+            "ends8 (bits of first and last layer, 4 to 8).",
         ),
         ("w8a8-", "unknown option ''"),
         ("w8a8-sym1", "unknown option 'sym1'"),
@@ -111,9 +118,15 @@ def test_the_last_rule_that_matches_wins_and_case_of_node_names_counts():
         ("w8a8-p100.1", "unknown option 'p100.1'"),
         ("w8a8-p99.", "unknown option 'p99.'"),
         ("w8a8-p1e2", "unknown option 'p1e2'"),
-        ("w8a8-sym-SYM", "scheme 'w8a8-sym-SYM': option 'sym' is given twice."),
-        ("w8a8-p99-p99.9", "option 'p99.9' is given twice."),
-        ("w8a8-pt-pt", "option 'pt' is given twice."),
+        ("w8a8-sym-SYM", "scheme 'w8a8-sym-SYM': option 'sym' is given twice"),
+        ("w8a8-p99-p99.9", "option 'p99.9' is given twice, or contradicts another."),
+        ("w8a8-mse-kl", "option 'kl' is given twice, or contradicts another."),
+        ("w8a8-ends8-ends4", "option 'ends4' is given twice"),
+        ("w8a8-ends3", "unknown option 'ends3'"),
+        ("w8a8-ends16", "unknown option 'ends16'"),
+        ("w8a8-i3", "unknown option 'i3'"),
+        ("w8a8-i17", "unknown option 'i17'"),
+        ("w8a8-pt-pt", "option 'pt' is given twice"),
         ("w8a8;", "scheme 'w8a8;': rule '' must read pattern=formats, for example conv0*=w8a8."),
         ("w8a8;conv", "rule 'conv' must read pattern=formats"),
         ("w8a8;=w4a4", "rule '=w4a4' must read pattern=formats"),

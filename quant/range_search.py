@@ -1,0 +1,124 @@
+"""Activation ranges that fit a format: clip the tails where the finer grid inside gains more than they cost.
+
+A histogram of each activation is taken once; then any number of formats and criteria are tried on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.formats import Array, FloatArray, Format
+from quant.graph import Graph
+from quant.ranges import Ranges, minima_and_maxima, with_zero
+from quant.rounding import quantise
+
+BINS = 2048
+#: Shares of the full range that are tried as its ends.
+RATIOS = tuple(float(r) for r in np.geomspace(1.0, 0.05, 60))
+Criterion = Callable[[FloatArray, FloatArray, FloatArray], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of an activation's values in equal bins from `low` to `high`; values of exactly 0 are left out.
+
+    Zero is on every grid, so it costs nothing; after a Relu it would hide everything else.
+    """
+
+    low: float
+    high: float
+    counts: FloatArray
+
+    @property
+    def centres(self) -> FloatArray:
+        """The middle of each bin."""
+        edges = np.linspace(self.low, self.high, len(self.counts) + 1)
+        middle: FloatArray = (edges[:-1] + edges[1:]) / 2
+        return middle
+
+
+def collect_histograms(graph: Graph, inputs: Array) -> dict[str, Histogram]:
+    """Return the histogram of every activation of a prepared float graph.
+
+    Args:
+        graph: a float graph.
+        inputs: checked calibration inputs, float32 [N, ...].
+    """
+    import torch
+
+    from quant.simulate import batches, forward, simulator
+
+    limits = minima_and_maxima(graph, inputs)
+    sim, names = simulator(graph), graph.activations()
+    counts = {name: torch.zeros(BINS, dtype=torch.float64) for name in names}
+    for part in batches(inputs):
+        for name, value in forward(sim, part, names).items():
+            low, high = with_zero(*limits[name])
+            inside = value[value != 0]
+            counts[name] += torch.histc(inside, BINS, low, high).double() if inside.numel() else 0.0
+    return {name: Histogram(*with_zero(*limits[name]), counts[name].numpy()) for name in names}
+
+
+def fitted_ranges(
+    histograms: Mapping[str, Histogram], formats: Mapping[str, Format], criterion: str, *, symmetric: bool
+) -> Ranges:
+    """Return the range of every activation that loses least on its own format's grid.
+
+    Args:
+        histograms: from `collect_histograms`.
+        formats: of every activation.
+        criterion: `mse` (mean squared error) or `kl` (divergence of the rounded from the real distribution).
+        symmetric: whether integer scales are symmetric around 0.
+    """
+    loss = _squared_error if criterion == "mse" else _divergence
+    return {name: _fit(found, formats[name], loss, symmetric) for name, found in histograms.items()}
+
+
+def _fit(found: Histogram, fmt: Format, loss: Criterion, symmetric: bool) -> tuple[float, float]:
+    """Shrink both ends together, then each end alone."""
+    if not found.counts.any():
+        return found.low, found.high
+
+    def cost(low: float, high: float) -> float:
+        return loss(found.centres, _rounded(found.centres, fmt, low, high, symmetric), found.counts)
+
+    _, both = min((cost(found.low * r, found.high * r), -r) for r in RATIOS)
+    low, high = found.low * -both, found.high * -both
+    if low < 0 < high and not (symmetric or fmt.is_minifloat):
+        _, high = min((cost(low, found.high * r), found.high * r) for r in RATIOS)
+        _, low = min((cost(found.low * r, high), found.low * r) for r in RATIOS)
+    return low, high
+
+
+def _rounded(values: FloatArray, fmt: Format, low: float, high: float, symmetric: bool) -> FloatArray:
+    """Return values as a format whose scale covers [low, high] represents them."""
+    if fmt.is_minifloat or symmetric:
+        scale = max(-low, high) / fmt.max
+        return quantise(fmt, values / scale) * scale
+    scale = (high - low) / (fmt.max_ordinal - fmt.min_ordinal)
+    zero = np.rint(fmt.min_ordinal - low / scale)
+    codes: FloatArray = np.clip(np.rint(values / scale) + zero, fmt.min_ordinal, fmt.max_ordinal)
+    rounded: FloatArray = (codes - zero) * scale
+    return rounded
+
+
+def _squared_error(values: FloatArray, rounded: FloatArray, counts: FloatArray) -> float:
+    return float((np.square(values - rounded) * counts).sum())
+
+
+def _divergence(values: FloatArray, rounded: FloatArray, counts: FloatArray) -> float:
+    """Kullback-Leibler divergence of the distribution that rounding leaves from the real one.
+
+    Each level's probability is spread evenly over the bins it stands for. Values beyond the range all count in the
+    last level, which spreads over their bins too, so that what is clipped costs.
+    """
+    share = counts / counts.sum()
+    _, level = np.unique(rounded, return_inverse=True)
+    used = counts > 0
+    bins = np.bincount(level[used], minlength=level.max() + 1)
+    total = np.bincount(level, weights=share)
+    spread = total[level[used]] / bins[level[used]]
+    return float((share[used] * np.log(share[used] / spread)).sum())
