@@ -11,6 +11,7 @@ from devices.sweep_record import SweepCell
 from edge.errors import EdgeError
 from edge.evaluate import compare_labels
 from edge.sweep_plan import CellSpec
+from quant.assign import activation_formats
 from quant.cost import assigned, cost, summary
 from quant.errors import QuantError
 from quant.formats import Array, integer
@@ -21,6 +22,7 @@ from quant.names import suggestion
 from quant.operators import Conv, Gemm
 from quant.program import lower
 from quant.ptq import lay_out
+from quant.range_search import Histogram, collect_histograms, fitted_ranges
 from quant.ranges import Ranges, estimate_ranges
 from quant.reuse import Means, assemble, float_layers, mean_columns, settle
 from quant.scheme import Formats, Scheme
@@ -65,7 +67,8 @@ class Workshop:
     def __init__(self, task: Task):
         """Nothing is computed before a cell needs it."""
         self.task = task
-        self._ranges: dict[float | None, Ranges] = {}
+        self._histograms: Mapping[str, Histogram] = {}
+        self._ranges: dict[str, Ranges] = {}
         self._layers: dict[str, Layer] = {}
         self._means: dict[str, Means] = {}
         self._settings: tuple[object, Mapping[str, Setting]] = (None, {})
@@ -90,10 +93,20 @@ class Workshop:
         return assemble(laid_out, self.task.graph, self.settings(spec, laid_out, passes), means)
 
     def ranges(self, scheme: Scheme) -> Ranges:
-        """Return activation ranges: once for each estimator."""
-        if scheme.percentile not in self._ranges:
-            self._ranges[scheme.percentile] = estimate_ranges(self.task.graph, self.task.calibration, scheme.percentile)
-        return self._ranges[scheme.percentile]
+        """Return activation ranges: once for each format and estimator, minima and maxima once for all formats."""
+        key = str(_activations(scheme)) if scheme.criterion else str(scheme.percentile)
+        if key not in self._ranges:
+            self._ranges[key] = self._estimate(scheme)
+        return self._ranges[key]
+
+    def _estimate(self, scheme: Scheme) -> Ranges:
+        graph, inputs = self.task.graph, self.task.calibration
+        if not scheme.criterion:
+            return estimate_ranges(graph, inputs, scheme.percentile)
+        if not self._histograms:
+            self._histograms = collect_histograms(graph, inputs)
+        formats = activation_formats(graph, scheme)
+        return fitted_ranges(self._histograms, formats, scheme.criterion, symmetric=scheme.symmetric)
 
     def settings(self, spec: CellSpec, laid_out: Graph, passes: frozenset[str]) -> Mapping[str, Setting]:
         """Return rounded weights: once for all cells of a group, as long as they come one after the other."""
@@ -121,13 +134,18 @@ class Workshop:
 
     def means(self, scheme: Scheme) -> tuple[Means, Means]:
         """Return mean inputs, in float and rounded: once for each format of the activations."""
-        activations = replace(scheme, formats=Formats(integer(16), scheme.formats.activation), per_channel=True)
+        activations = _activations(scheme)
         key = str(activations)
         if key not in self._means:
             graph = lay_out(self.task.graph, activations, self.ranges(scheme))
             exact, rounded = mean_columns(self.task.graph, self.task.calibration, (graph,))
             self._means |= {"float": exact, key: rounded}
         return self._means["float"], self._means[key]
+
+
+def _activations(scheme: Scheme) -> Scheme:
+    """Return what a scheme says of activations: the same for all formats of the weights."""
+    return replace(scheme, formats=Formats(integer(16), scheme.formats.activation), per_channel=True)
 
 
 def _cell(spec: CellSpec, quantised: Graph, task: Task, guess: Array | None, refused: str | None) -> SweepCell:

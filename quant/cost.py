@@ -11,10 +11,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from quant.accumulator import formula_bits, smallest_bits
+from quant.assign import activation_formats, weight_formats
 from quant.formats import Format
 from quant.graph import Graph
 from quant.luts import XCUP, Family, mac_luts
-from quant.operators import MOVES, Conv, Gemm, Reshape
+from quant.operators import Conv, Gemm, Reshape
 from quant.scheme import Scheme
 
 #: Bits of one scale; of one bias with integers on both sides, and with a minifloat.
@@ -37,13 +38,11 @@ class LayerShape:
 class Shapes:
     """All of a network that its cost depends on.
 
-    `elements` of every activation; `maker` is the node whose formats an activation has; `live` lists, for each node
-    in order, the activations that are in memory while it runs.
+    `elements` of every activation; `live` lists, for each node in order, the activations in memory while it runs.
     """
 
     layers: tuple[LayerShape, ...]
     elements: Mapping[str, int]
-    maker: Mapping[str, str]
     live: tuple[tuple[str, ...], ...]
 
 
@@ -168,11 +167,8 @@ def shapes_of(graph: Graph) -> Shapes:
         for node in graph.nodes
         if isinstance(node.op, Conv | Gemm)
     )
-    maker = {graph.input: graph.nodes[0].name} if graph.nodes else {}
-    for node in graph.nodes:
-        maker[node.output] = maker[node.inputs[0]] if isinstance(node.op, MOVES) else node.name
     elements = {name: int(np.prod(graph.shape(name), dtype=np.int64)) for name in graph.activations()}
-    return Shapes(layers, elements, maker, _live(graph))
+    return Shapes(layers, elements, _live(graph))
 
 
 def _layer_shape(graph: Graph, name: str, source: str, weight: str, output: str) -> LayerShape:
@@ -198,11 +194,9 @@ def _live(graph: Graph) -> tuple[tuple[str, ...], ...]:
     return tuple(steps)
 
 
-def assign(shapes: Shapes, scheme: Scheme) -> Assignment:
-    """Return the formats that a scheme gives the layers and activations of a network."""
-    weights = {layer.name: scheme.at(layer.name).weight for layer in shapes.layers}
-    activations = {name: scheme.at(maker).activation for name, maker in shapes.maker.items()}
-    return Assignment(weights, activations, scheme.per_channel)
+def assign(graph: Graph, scheme: Scheme) -> Assignment:
+    """Return the formats that a scheme gives the layers and activations of a prepared graph."""
+    return Assignment(weight_formats(graph, scheme), activation_formats(graph, scheme), scheme.per_channel)
 
 
 def assigned(graph: Graph) -> Assignment:
@@ -218,18 +212,17 @@ def assigned(graph: Graph) -> Assignment:
     return Assignment({name: quant.format for name, quant in weights.items()}, activations, per_channel)
 
 
-def cost(source: Graph | Shapes, formats: Assignment | Scheme, family: Family = XCUP) -> Cost:
+def cost(source: Graph | Shapes, formats: Assignment, family: Family = XCUP) -> Cost:
     """Return what a network costs under some formats.
 
     Args:
         source: a graph, or its `shapes_of` (faster when asked often).
-        formats: a scheme, or a format for each layer and activation.
+        formats: a format for each layer and activation: `assign` takes them from a scheme, `assigned` from a graph.
         family: the FPGA whose LUTs are meant.
     """
     shapes = shapes_of(source) if isinstance(source, Graph) else source
-    given = assign(shapes, formats) if isinstance(formats, Scheme) else formats
-    bits = {name: count * given.activations[name].bits for name, count in shapes.elements.items()}
-    layers = tuple(_layer_cost(layer, given, family) for layer in shapes.layers)
+    bits = {name: count * formats.activations[name].bits for name, count in shapes.elements.items()}
+    layers = tuple(_layer_cost(layer, formats, family) for layer in shapes.layers)
     live = max((sum(bits[name] for name in step) for step in shapes.live), default=0)
     return Cost(layers, live, sum(bits.values()), family.name)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quant.cost import assigned, cost, shapes_of
+from quant.cost import assign, assigned, cost, shapes_of
 from quant.errors import QuantError
 from quant.formats import MINIFLOATS, find_format, integer
 from quant.graph import macs
@@ -19,9 +19,14 @@ from tests.toys import toy_graph
 PAIRED = tuple(integer(bits) for bits in range(3, 9)) + MINIFLOATS
 
 
+def by_scheme(graph, name: str):
+    """The cost of a graph under a scheme."""
+    return cost(graph, assign(graph, parse_scheme(name)))
+
+
 def test_sizes_of_a_toy_by_hand():
     graph = toy_graph()
-    found = cost(graph, parse_scheme("w4a8"))
+    found = by_scheme(graph, "w4a8")
     conv, depthwise, fc = found.layers
     assert [layer.macs for layer in found.layers] == [8 * 27 * 16, 8 * 9 * 16, 80] == list(macs(graph).values())
     assert (conv.weight_bits, conv.scale_bits, conv.bias_bits) == (8 * 27 * 4, 8 * 32, 8 * 32)
@@ -34,7 +39,7 @@ def test_sizes_of_a_toy_by_hand():
 
 def test_activation_memory_counts_what_a_later_node_still_reads():
     graph = toy_graph()
-    found = cost(graph, parse_scheme("w8a4"))
+    found = by_scheme(graph, "w8a4")
     x, a, b, c = 3 * 64, 128, 128, 128
     assert shapes_of(graph).live == (("x", "a"), ("a", "b"), ("a", "b", "c"), ("c", "m"), ("m", "y"))
     assert found.live_bits == 4 * (a + b + c)
@@ -42,7 +47,7 @@ def test_activation_memory_counts_what_a_later_node_still_reads():
 
 
 def test_rules_reach_the_layers_and_the_inputs_they_read():
-    found = cost(toy_graph(), parse_scheme("w8a8;conv=we2m1-aint4;fc=w3a8"))
+    found = by_scheme(toy_graph(), "w8a8;conv=we2m1-aint4;fc=w3a8")
     assert [(layer.weight, layer.activation) for layer in found.layers] == [
         ("e2m1", "int4"),
         ("int8", "int4"),
@@ -53,8 +58,8 @@ def test_rules_reach_the_layers_and_the_inputs_they_read():
 def test_a_quantised_graph_costs_what_its_scheme_said():
     e3m2, int4 = find_format("e3m2"), integer(4)
     graph = toy_graph(e3m2, int4)
-    assert cost(graph, assigned(graph)) == cost(graph, parse_scheme("wint4-ae3m2"))
-    assert cost(graph, parse_scheme("w8a8-pt")).layers[0].scale_bits == 32
+    assert cost(graph, assigned(graph)) == by_scheme(graph, "wint4-ae3m2")
+    assert by_scheme(graph, "w8a8-pt").layers[0].scale_bits == 32
 
 
 def test_a_float_graph_has_no_formats_of_its_own():
@@ -65,11 +70,11 @@ def test_a_float_graph_has_no_formats_of_its_own():
 
 
 def test_luts_per_mac_is_the_mean_over_the_macs():
-    found = cost(toy_graph(), parse_scheme("w8a8;fc=w4a8"))
+    found = by_scheme(toy_graph(), "w8a8;fc=w4a8")
     total, last = found.macs, found.layers[-1].macs
     assert found.luts_per_mac == pytest.approx(((total - last) * 125 + last * 60) / total)
     assert found.luts_measured == 1.0
-    assert cost(toy_graph(), parse_scheme("w5a8")).luts_measured == 0.0
+    assert by_scheme(toy_graph(), "w5a8").luts_measured == 0.0
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -106,8 +111,9 @@ def test_family_names_are_suggested():
 
 
 def test_every_pair_has_a_cost_also_where_int64_is_too_narrow():
-    shapes = shapes_of(toy_graph())
+    graph = toy_graph()
+    shapes = shapes_of(graph)
     for weight, activation in itertools.product(PAIRED, repeat=2):
-        found = cost(shapes, parse_scheme(f"w{weight.name}-a{activation.name}"))
+        found = cost(shapes, assign(graph, parse_scheme(f"w{weight.name}-a{activation.name}")))
         assert found.layers[0].smallest_bits <= found.layers[0].formula_bits
     assert found.accumulator_bits > 64
