@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Test:
+class Labelled:
     """Labelled inputs that calibration has not seen: float32 [N, ...] and labels [N]."""
 
     inputs: Array
@@ -41,7 +41,7 @@ class Test:
 
 
 def diagnose(
-    graph: Graph, scheme: Scheme, inputs: Array, test: Test | None = None, progress: Progress | None = None
+    graph: Graph, scheme: Scheme, inputs: Array, test: Labelled | None = None, progress: Progress | None = None
 ) -> Diagnosis:
     """Quantise a float graph by a scheme and say what is wrong with the result.
 
@@ -62,7 +62,7 @@ def diagnose(
 
 
 def diagnose_quantised(
-    quantised: Graph, graph: Graph, inputs: Array, test: Test | None = None, progress: Progress | None = None
+    quantised: Graph, graph: Graph, inputs: Array, test: Labelled | None = None, progress: Progress | None = None
 ) -> Diagnosis:
     """Say what is wrong with a graph that was quantised elsewhere, against the float graph it was made from.
 
@@ -78,7 +78,7 @@ def diagnose_quantised(
 
 
 def _diagnose(
-    raw: Graph, quantised: Graph, patient: Patient, test: Test | None, progress: Progress | None
+    raw: Graph, quantised: Graph, patient: Patient, test: Labelled | None, progress: Progress | None
 ) -> Diagnosis:
     say = progress or (lambda what, done, steps: None)
     pair = match_graphs(patient.graph, quantised)
@@ -113,7 +113,7 @@ def find_causes(facts: Facts, healthy: bool) -> tuple[Finding, ...]:
 
 
 def _covered(finding: Finding) -> tuple[str, ...]:
-    return ("weights", "activation") if finding.part == "layer" else ()
+    return {"layer": ("weights", "activation"), "input": ("activation",)}.get(finding.part, ())
 
 
 def _matters(facts: Facts, cause: Cause) -> bool:
@@ -128,7 +128,7 @@ def _finding(facts: Facts, cause: Cause) -> Finding | None:
     return Finding(facts.name, cause.name, cause.part, evidence.text, evidence.numbers, evidence.bits)
 
 
-def _accuracy(graph: Graph, test: Test | None) -> float | None:
+def _accuracy(graph: Graph, test: Labelled | None) -> float | None:
     if test is None:
         return None
     labels = simulate(graph, test.inputs).reshape(len(test.labels), -1).argmax(axis=1)
@@ -136,7 +136,7 @@ def _accuracy(graph: Graph, test: Test | None) -> float | None:
 
 
 def _try_cures(
-    rows: tuple[Row, ...], patient: Patient, before: Score, test: Test | None, say: Progress
+    rows: tuple[Row, ...], patient: Patient, before: Score, test: Labelled | None, say: Progress
 ) -> tuple[Trial, ...]:
     """Try, for every cause found, its cures from the cheapest on until one helps."""
     trials: list[Trial] = []
@@ -156,7 +156,13 @@ def _try_cures(
 
 
 def _try(
-    cure: Cure, cause: str, patient: Patient, before: Score, wanted: Array, test: Test | None, tried: Iterable[Trial]
+    cure: Cure,
+    cause: str,
+    patient: Patient,
+    before: Score,
+    wanted: Array,
+    test: Labelled | None,
+    tried: Iterable[Trial],
 ) -> Trial | None:
     """Try one cure; None when it changes nothing here."""
     known = next((t for t in tried if t.cure == cure.name and t.layers == patient.layers), None)

@@ -112,7 +112,7 @@ def _explained_by_channels(facts: Facts) -> bool:
 def clipped_range(facts: Facts) -> Evidence | None:
     """The grid ends before the values do, and what it cuts off is more than what it rounds."""
     spread = facts.damage.spread
-    if facts.quant is None or spread.outside == 0:
+    if facts.quant is None or spread.outside == 0 or causes_input.preprocessing(facts) is not None:
         return None
     low, high = grid_ends(facts.quant)
     bits = 0.5 * float(np.log2((spread.clipping + spread.rounding) / max(spread.rounding, 1e-30)))
@@ -191,7 +191,7 @@ def few_activation_bits(facts: Facts) -> Evidence | None:
     """Nothing else is wrong: the output needs a finer grid."""
     if facts.format is None:
         return None
-    return _few(facts.format.name, facts.damage.activation.error.sqnr_db, "output")
+    return _few(facts.format.name, facts.damage.activation.error.sqnr_db, "values")
 
 
 def few_weight_bits(facts: Facts) -> Evidence | None:
@@ -203,7 +203,7 @@ def few_weight_bits(facts: Facts) -> Evidence | None:
 
 def _few(fmt: str, sqnr_db: float, what: str) -> Evidence:
     return Evidence(
-        f"{what} in {fmt}, nothing unusual about them; alone they leave {sqnr_db:.1f} dB at the logits",
+        f"{what} in {fmt} alone leave {sqnr_db:.1f} dB at the logits, and nothing is unusual about them",
         {"sqnr_db": sqnr_db},
     )
 

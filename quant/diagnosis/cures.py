@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from quant.formats import Array, Format, integer
 from quant.graph import Graph, Node
 from quant.operators import MOVES
-from quant.ptq import lay_out
-from quant.ranges import estimate_ranges
+from quant.ptq import lay_out, scheme_ranges
 from quant.scheme import Formats, Scheme
 
 #: Layers that get more bits when that is the cure.
 MOST_LAYERS = 3
 WIDE = 8
-#: Share of values that a percentile range keeps.
-PERCENTILE = 99.99
+#: Shares of values that percentile ranges keep.
+PERCENTILES = (99.99, 99.9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class Cure:
 
 def quantise_again(patient: Patient) -> Graph:
     """Quantise the float graph by a scheme; accumulators are not checked."""
-    scheme = patient.scheme
-    return lay_out(patient.graph, scheme, estimate_ranges(patient.graph, patient.inputs, scheme.percentile))
+    ranges = scheme_ranges(patient.graph, patient.scheme, patient.inputs)
+    return lay_out(patient.graph, patient.scheme, ranges)
 
 
 def calibrated_again(patient: Patient) -> Graph | None:
@@ -63,16 +63,22 @@ def per_channel(patient: Patient) -> Graph | None:
 
 def full_range(patient: Patient) -> Graph | None:
     """Ranges from minimum and maximum."""
-    if patient.scheme.percentile is None:
-        return None
-    return quantise_again(replace(patient, scheme=replace(patient.scheme, percentile=None)))
+    scheme = replace(patient.scheme, percentile=None, criterion=None)
+    return None if scheme == patient.scheme else quantise_again(replace(patient, scheme=scheme))
 
 
-def percentile_range(patient: Patient) -> Graph | None:
+def least_squares_range(patient: Patient) -> Graph | None:
+    """Ranges that lose the least squared error."""
+    scheme = replace(patient.scheme, percentile=None, criterion="mse")
+    return None if scheme == patient.scheme else quantise_again(replace(patient, scheme=scheme))
+
+
+def percentile_range(patient: Patient, percentile: float) -> Graph | None:
     """Ranges without the few largest values."""
-    if patient.scheme.percentile is not None:
+    if patient.scheme.percentile is not None and patient.scheme.percentile <= percentile:
         return None
-    return quantise_again(replace(patient, scheme=replace(patient.scheme, percentile=PERCENTILE)))
+    scheme = replace(patient.scheme, percentile=percentile, criterion=None)
+    return quantise_again(replace(patient, scheme=scheme))
 
 
 def silence_dead(patient: Patient) -> Graph | None:
@@ -101,15 +107,27 @@ def rounded_by_gptq(patient: Patient) -> Graph | None:
 
 def wider_layers(patient: Patient) -> Graph | None:
     """8-bit integers for the worst layers that show the cause."""
+    return _with_formats(patient, lambda formats: Formats(_widened(formats.weight), _widened(formats.activation)))
+
+
+def wide_outputs(patient: Patient) -> Graph | None:
+    """16-bit integers for the outputs of the worst layers that show the cause."""
+    return _with_formats(patient, lambda formats: replace(formats, activation=integer(16)))
+
+
+def _with_formats(patient: Patient, change: Callable[[Formats], Formats]) -> Graph | None:
     scheme = patient.scheme
     for name in patient.layers[:MOST_LAYERS]:
+        if name == patient.graph.input:
+            wide = change(scheme.formats).activation
+            scheme = replace(scheme, input_bits=None if wide.is_minifloat else wide.bits)
+            continue
         node = _maker(patient.graph, name)
         if node is None:
             continue
         formats = scheme.at(node.name)
-        wide = Formats(_widened(formats.weight), _widened(formats.activation))
-        if wide != formats:
-            scheme = replace(scheme, rules=(*scheme.rules, (name_pattern(node.name), wide)))
+        if change(formats) != formats:
+            scheme = replace(scheme, rules=(*scheme.rules, (name_pattern(node.name), change(formats))))
     return None if scheme == patient.scheme else quantise_again(replace(patient, scheme=scheme))
 
 
@@ -130,12 +148,23 @@ def name_pattern(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
+OUTLIERS = ("one_sided_outliers", "outliers")
+WIDE_VALUES = (*OUTLIERS, "channel_disparity", "bounded_activation", "few_activation_bits")
 CURES = (
     Cure(
         "calibrate again on these data", ("preprocessing", "loose_range", "clipped_range"), "nothing", calibrated_again
     ),
     Cure("full ranges", ("clipped_range",), "nothing", full_range),
-    Cure("percentile ranges", ("one_sided_outliers", "outliers"), "nothing", percentile_range),
+    *(
+        Cure(
+            f"ranges at percentile {p}",
+            OUTLIERS,
+            "nothing",
+            partial(percentile_range, percentile=p),
+        )
+        for p in PERCENTILES
+    ),
+    Cure("ranges of least squared error", (*WIDE_VALUES, "clipped_range"), "nothing", least_squares_range),
     Cure(
         "weights of dead channels removed", ("dead_weights", "dead_channels", "bias_overflow"), "nothing", silence_dead
     ),
@@ -150,18 +179,24 @@ CURES = (
     Cure(
         "8 bits for the layer",
         (
+            *WIDE_VALUES,
             "shifted_mean",
             "few_weight_bits",
-            "few_activation_bits",
-            "channel_disparity",
             "weight_disparity",
-            "bounded_activation",
-            "one_sided_outliers",
-            "outliers",
             "average_pooling",
             "batch_norm",
         ),
         "the layer's bytes",
         wider_layers,
+    ),
+    Cure(
+        "16-bit output of the layer",
+        (
+            *WIDE_VALUES,
+            "dead_channels",
+            "batch_norm",
+        ),
+        "the output's bytes, and 16-bit kernels behind it",
+        wide_outputs,
     ),
 )

@@ -14,8 +14,8 @@ from quant.formats import Array, Format
 from quant.graph import Graph, Quant
 from quant.onnx_quant import bias_units
 
-#: The logits of a healthy network are at least this far above their error ...
-HEALTHY_DB = 20.0
+#: The logits of a healthy network are at least this far above their error, and most labels stay, ...
+HEALTHY_DB, HEALTHY_AGREEMENT = 20.0, 0.9
 #: ... or this far, while labels and softmax stay what they were.
 NEARLY_DB, NEARLY_KL, NEARLY_AGREEMENT = 15.0, 0.01, 0.98
 #: A layer's weights or output matter when they make at least this share of all that reaches the logits.
@@ -80,7 +80,7 @@ def is_healthy(total: Effect) -> bool:
     """Whether quantisation left the network's outputs what they were, up to what does not matter."""
     sqnr = total.error.sqnr_db
     nearly = sqnr >= NEARLY_DB and total.kl_mean <= NEARLY_KL and total.agreement >= NEARLY_AGREEMENT
-    return sqnr >= HEALTHY_DB or nearly
+    return nearly or (sqnr >= HEALTHY_DB and total.agreement >= HEALTHY_AGREEMENT)
 
 
 def facts_of(pair: Pair, measured: Measured, raw: Graph, drift: Mapping[str, float]) -> tuple[Facts, ...]:

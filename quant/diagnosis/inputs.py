@@ -27,7 +27,7 @@ def drift_of(raw: Graph, inputs: Array) -> dict[str, float]:
     norm = next((node for node in raw.nodes if isinstance(node.op, ops.BatchNorm)), None)
     if norm is None:
         return {}
-    mean, deviation = _statistics(raw, norm, inputs)
+    mean, deviation = statistics(raw, norm, inputs)
     trained, variance = (raw.weights[name].astype(np.float64) for name in norm.inputs[3:])
     assert isinstance(norm.op, ops.BatchNorm)
     spread = np.sqrt(np.maximum(variance, 0) + norm.op.epsilon)
@@ -37,15 +37,13 @@ def drift_of(raw: Graph, inputs: Array) -> dict[str, float]:
     }
 
 
-def _statistics(raw: Graph, norm: Node, inputs: Array) -> tuple[Array, Array]:
+def statistics(raw: Graph, norm: Node, inputs: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation [C] of what a batch norm reads."""
     head = raw.nodes[: raw.nodes.index(norm)]
     short = Graph(raw.name, raw.input, norm.inputs[0], head, raw.tensors, raw.weights)
-    parts = [_sums(values) for values in _outputs(short, inputs)]
-    count = sum(part[0] for part in parts)
-    first, second = (np.sum([part[k] for part in parts], axis=0) for k in (1, 2))
-    mean: Array = first / count
-    return mean, np.sqrt(np.maximum(second / count - mean**2, 0))
+    counts, firsts, seconds = zip(*(_sums(values) for values in _outputs(short, inputs)), strict=True)
+    mean: Array = np.sum(firsts, axis=0) / sum(counts)
+    return mean, np.sqrt(np.maximum(np.sum(seconds, axis=0) / sum(counts) - mean**2, 0))
 
 
 def _outputs(graph: Graph, inputs: Array) -> Iterator[torch.Tensor]:
