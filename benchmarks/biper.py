@@ -1,6 +1,6 @@
 """BiPer's two stages against plain sign with straight-through: a binary ResNet-8 on all of Fashion-MNIST.
 
-python -m benchmarks.biper [--work FOLDER] [--seeds 0 1] [--epochs 20]
+python -m benchmarks.biper [--work FOLDER] [--seeds 0 1] [--epochs 12]
 
 Both methods start from the same weights, see the same number of epochs and keep the same float parts and gradients of
 activations; only the weights' rule differs. Each finished stage is kept in FOLDER, so a second call goes on behind it.
@@ -33,7 +33,7 @@ from quant.binary_net import run
 
 WIDTH, BLOCKS, BATCH = 16, 3, 128
 #: Peak rates and the regulariser, chosen on training images only: `python -m benchmarks.biper_rates`.
-SIGN_RATE, FIRST_RATE, SECOND_RATE, TAU = 0.4, 0.1, 0.1, (0.0, 0.0)
+SIGN_RATE, FIRST_RATE, SECOND_RATE, TAU = 0.8, 0.2, 0.3, (0.0, 0.0)
 METHODS = ("sign", "biper")
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/biper"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--train-only", choices=METHODS, help="leave checkpoints of one method, write no results")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
