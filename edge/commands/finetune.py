@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
-    default=0.02,
+    default=0.01,
     show_default=True,
     help="Peak learning rate; with adam the share of a quantisation step that one update moves.",
 )
