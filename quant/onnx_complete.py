@@ -146,7 +146,7 @@ def _average_onto(graph: Graph, tensors: dict[str, Tensor], weights: dict[str, A
     """Average towards another grid.
 
     AveragePool keeps its grid, and rounding on it first may be off by more than one code of a finer grid. Without
-    padding an average is a depthwise convolution with weights of 1 / count, which rounds once.
+    padding an average is a depthwise convolution with weights of 1 / count, which rounds to the other grid at once.
     """
     assert isinstance(node.op, AveragePool)
     x, quant = node.inputs[0], tensors[node.inputs[0]].quant
@@ -158,9 +158,11 @@ def _average_onto(graph: Graph, tensors: dict[str, Tensor], weights: dict[str, A
         tensors[fresh] = Tensor(graph.shape(node.output), quant)
         behind = Node(f"{node.name}.requantized", Requantize(), (fresh,), node.output)
         return [replace(node, output=fresh), behind]
-    names = f"{node.name}.weight", f"{node.name}.bias"
-    weights |= {names[0]: np.ones((channels, 1, *kernel), np.int8), names[1]: np.zeros(channels, np.int32)}
-    scale = float(np.float32(1 / (kernel[0] * kernel[1])))
+    names, count = (f"{node.name}.weight", f"{node.name}.bias"), kernel[0] * kernel[1]
+    # A small multiplier behind large codes: the Q31 rule rounds twice, and the first time hardly where it shifts far.
+    code = 64 if count << quant.format.bits < 1 << 24 else 1
+    weights |= {names[0]: np.full((channels, 1, *kernel), code, np.int8), names[1]: np.zeros(channels, np.int32)}
+    scale = float(np.float32(1 / (code * count)))
     tensors[names[0]] = Tensor(weights[names[0]].shape, Quant(INT8, (scale,), 0, 0))
     tensors[names[1]] = Tensor(weights[names[1]].shape)
     return [replace(node, op=Conv(strides=node.op.strides, groups=channels), inputs=(x, *names))]

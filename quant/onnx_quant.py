@@ -30,7 +30,8 @@ _SHIFTS = {"uint4": 8, "uint8": 128, "uint16": 1 << 15}
 BIPOLAR = "bipolar"
 #: Accumulators and biases; never an activation.
 INT32 = Format(name="int32", bits=32)
-_BIAS_LIMIT = (1 << 31) - 1
+#: Largest magnitude of a bias in accumulator units: int32, or with minifloats the accumulator of 48 bits.
+BIAS_MAX, BIAS_MAX_WIDE = (1 << 31) - 1, 1 << 47
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def quantise_bias(bias: Array, x: Quant, weight: Quant) -> Array:
     wide = x.format.is_minifloat or weight.format.is_minifloat
     if emulated_only(x.format, weight.format):
         return units
-    limit = 2.0**47 if wide else 2.0**31 - 1
+    limit = BIAS_MAX_WIDE if wide else BIAS_MAX
     codes: Array = np.clip(units, -limit, limit).astype(np.int64 if wide else np.int32)
     return codes
 
@@ -232,12 +233,14 @@ def finish_bias(
             real = codes * units
         else:
             real = (codes - stored.quant.zero) * scale
-    if (np.abs(real / units) > _BIAS_LIMIT).any():
+    limit = BIAS_MAX_WIDE if x.format.is_minifloat or weight.format.is_minifloat else BIAS_MAX
+    if not emulated_only(x.format, weight.format) and (np.abs(real / units) > limit).any():
         worst = int(np.argmax(np.abs(real / units)))
         raise refuse(
             model,
             node,
             f"the bias of output channel {worst} is {real[worst]:.6g}, {abs(real[worst] / units[worst]):.3g} steps of "
-            "the int32 accumulator (input scale * weight scale); use a larger weight scale for this channel.",
+            f"the accumulator (input scale * weight scale), which holds {limit:.3g}; use a larger weight scale for this "
+            "channel.",
         )
     return quantise_bias(real, x, weight)

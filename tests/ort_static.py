@@ -35,12 +35,12 @@ class Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 def static(path: Path, out: Path, inputs: Array, activation: str = "u8", **more: Any) -> Path:
-    """Quantise a float file to QDQ; `more`: weight, per_channel, method, and extra options by ORT's names."""
+    """Quantise a float file; `more`: form (QDQ), weight, per_channel, method, and extra options by ORT's names."""
     quantize_static(
         str(path),
         str(out),
         Batches(onnx.load(path).graph.input[0].name, inputs),
-        quant_format=QuantFormat.QDQ,
+        quant_format=QuantFormat[more.pop("form", "QDQ")],
         per_channel=more.pop("per_channel", True),
         activation_type=TYPES[activation],
         weight_type=TYPES[more.pop("weight", "s8")],

@@ -319,7 +319,7 @@ REFUSALS = {
     "its weights 'w_d' have zero point 3; only symmetric weights": scaled_weights(3, 0.1, 0),
     "weight scales must run along the output channels": scaled_weights([0, 0, 0], [1, 1, 1], 1),
     "5 scales along axis 0 of a tensor of shape [4, 3, 3, 3]": scaled_weights([0] * 5, [1] * 5, 0),
-    "the bias of output channel 2 is -3e+06, 7.5e+09 steps of the int32 accumulator": bias_case(1e5, value=-30),
+    "the bias of output channel 2 is -3e+06, 7.5e+09 steps of the accumulator": bias_case(1e5, value=-30),
     "its input 'x' has no QuantizeLinear before it": ([*conv("x", "c"), *pair("c", "y")], {}),
     "has no scale: no QuantizeLinear reads it": (
         [*pair("x", "a"), *conv("a", "c"), *conv("a", "d"), NODE("Add", ["c", "d"], ["s"]), *pair("s", "y")],
