@@ -1,4 +1,4 @@
-"""MODEL on the command line: an ONNX file, a saved graph, or a torch factory with weights."""
+"""MODEL on the command line: an ONNX file, a saved graph, an elastic network at a width, or a torch factory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgeError
+from quant.elastic import ElasticNetwork, at
 from quant.graph import Graph
 from quant.graph_file import load
+from quant.subnet import SUFFIX
 
 
 def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, int] | None = None) -> Graph:
     """Load a model as a graph.
 
     Args:
-        model: `FILE.onnx`, `FILE.graph`, or `package.module:factory`, a function without arguments that returns a
-            `torch.nn.Module`.
+        model: `FILE.onnx`, `FILE.graph`, `FILE.elastic@4` (an elastic network at 4 bits, or at any subnet it names), or
+            `package.module:factory`, a function without arguments that returns a `torch.nn.Module`.
         weights: `.npz` or `.safetensors` for the factory's module.
         shape: channels, height, width of the factory's input.
 
@@ -35,9 +37,49 @@ def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, i
         from quant.onnx_import import load_onnx
 
         return load_onnx(path)
+    file, subnet = split_subnet(model)
+    if Path(file).suffix == SUFFIX:
+        return _at(Path(file), subnet)
     if ":" in model:
         return _from_factory(model, weights, shape)
-    raise EdgeError(f"'{model}' is no model: give FILE.onnx, FILE.graph, or package.module:factory with --weights.")
+    raise EdgeError(
+        f"'{model}' is no model: give FILE.onnx, FILE.graph, FILE.elastic@4, or package.module:factory with --weights."
+    )
+
+
+def split_subnet(model: str) -> tuple[str, str]:
+    """Divide `FILE@SUBNET` into its two parts; what names something that exists, or has no @, is all file."""
+    if "@" not in model or Path(model).exists():
+        return model, ""
+    file, _, subnet = model.rpartition("@")
+    return file, subnet
+
+
+def elastic_of(model: str) -> ElasticNetwork | None:
+    """Return the elastic network that a MODEL is a subnet of; None for every other model.
+
+    Raises:
+        EdgeError: there is no such file.
+        QuantError: the file cannot be read.
+    """
+    from quant.elastic_file import load as load_elastic
+
+    path = Path(split_subnet(model)[0])
+    if path.suffix != SUFFIX:
+        return None
+    if not path.is_file():
+        raise EdgeError(f"there is no file '{path}'.")
+    return load_elastic(path)
+
+
+def _at(path: Path, subnet: str) -> Graph:
+    """Make the graph of one subnet of an elastic network."""
+    network = elastic_of(str(path))
+    assert network is not None
+    if not subnet:
+        known = ", ".join(map(str, network.subnets))
+        raise EdgeError(f"say which subnet of '{path}': {path}@4, for example. It has {known}.")
+    return at(network, subnet)
 
 
 #: What code that is not ours may raise when it is imported or called; none of it is a reason for a traceback.

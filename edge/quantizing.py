@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from edge.binary_eval import binary_labels, is_binary
 from edge.calibration import calibration_inputs
 from edge.dataset import Dataset
 from edge.errors import EdgeError
-from edge.model_file import load_model
+from edge.model_file import elastic_of, load_model, split_subnet
 from edge.pipeline_bundles import parts_of
 from export.atomic import new_folder, write_file
 from export.bundle import BundleSpec, write_bundle
@@ -77,14 +77,15 @@ def check_suffix(path: Path) -> None:
 
 
 def is_bundle(model: str) -> bool:
-    """Whether MODEL on the command line is a bundle's folder."""
-    return (Path(model) / MANIFEST).is_file()
+    """Whether MODEL on the command line is a bundle's folder, or `FOLDER@SUBNET`."""
+    return (Path(split_subnet(model)[0]) / MANIFEST).is_file()
 
 
 def evaluate_model(model: str, dataset: Dataset, runtime: str | None, weights: Path | None) -> Evaluation:
     """Measure accuracy on the test images: of a bundle (a folder), a quantised graph, or a float model."""
     if is_bundle(model):
-        return _evaluate_bundle(read_bundle(Path(model)), dataset, runtime)
+        folder, subnet = split_subnet(model)
+        return _evaluate_bundle(_switched(read_bundle(Path(folder)), subnet, runtime), dataset, runtime)
     if runtime is not None:
         raise EdgeError("--runtime executes bundles; this is a model, which the reference or ONNX Runtime executes.")
     if is_binary(model):
@@ -95,6 +96,14 @@ def evaluate_model(model: str, dataset: Dataset, runtime: str | None, weights: P
     if graph.is_quantised:
         return _result(dataset, evaluate.quantised_labels(graph, x), "integer reference")
     return _result(dataset, evaluate.float_labels(graph, x), "float, ONNX Runtime")
+
+
+def _switched(bundle: Bundle, subnet: str, runtime: str | None) -> Bundle:
+    """Return a bundle whose parts compute another subnet of their elastic networks; as it is for an empty name."""
+    if subnet and runtime is not None:
+        raise EdgeError(f"the files for runtime '{runtime}' have one width; leave out --runtime to switch to {subnet}.")
+    parts = tuple(replace(part, graph=part.at(subnet)) for part in bundle.parts) if subnet else bundle.parts
+    return replace(bundle, parts=parts)
 
 
 def _evaluate_bundle(bundle: Bundle, dataset: Dataset, runtime: str | None) -> Evaluation:
@@ -164,12 +173,16 @@ def _spec(job: ExportJob) -> BundleSpec:
         )
     labels = evaluate.output_labels(graph, job.dataset)
     float_graph = prepare(load_model(job.float_model)) if job.float_model else None
+    parts = parts_of(graph, float_graph, job.dataset, job.vectors, job.cut)
+    if job.cut is None:
+        # Half a network is no subnet, so the parts of a divided one carry none.
+        parts = tuple(replace(part, elastic=elastic_of(job.model)) for part in parts)
     return BundleSpec(
         name=job.name or graph.name,
         scheme=scheme_of(graph),
         preprocess=job.dataset.preprocess,
         labels=labels,
-        parts=parts_of(graph, float_graph, job.dataset, job.vectors, job.cut),
+        parts=parts,
     )
 
 

@@ -5,7 +5,8 @@ labels.txt               one label a line
 parity.json              optional: what was executed, and how it compared with the reference
 <part>/                  `model`, or `head` and `tail`: the target's files,
     graph.graph          the quantised graph,
-    vectors.npz          and test vectors: `inputs` and `outputs`, codes in graph layout
+    vectors.npz          test vectors: `inputs` and `outputs`, codes in graph layout,
+    network.elastic      and, optional, the elastic network that the graph is a subnet of
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from export.atomic import new_folder, write_file
 from export.bundle_read import (
     CERTIFICATE,
+    ELASTIC,
     GRAPH,
     LABELS,
     MANIFEST,
@@ -27,6 +29,7 @@ from export.bundle_read import (
     Bundle,
     certificate_record,
     check_chain,
+    check_elastic,
     check_vectors,
     file_record,
     labels_text,
@@ -49,7 +52,7 @@ from export.manifest import (
 from export.preprocess import Preprocess
 from export.strict_json import canonical
 from export.target import Facts, Source, Target, check_capability, check_name
-from quant import graph_file
+from quant import elastic_file, graph_file
 from quant.graph import macs
 
 
@@ -136,18 +139,22 @@ def _check_source(part: Source) -> None:
             f"{where}: the outputs of the test vectors are all the same, so they prove nothing. Use at least two "
             "different inputs, and look whether the network answers every input alike."
         )
+    if part.elastic is not None:
+        check_elastic(part.elastic, graph, where)
 
 
 def _write_part(part: Source, folder: Path, target: Target) -> Facts:
     folder.mkdir()
     facts = target.write(part, folder)
-    for name in (GRAPH, VECTORS):
+    for name in (GRAPH, VECTORS, ELASTIC):
         if (folder / name).exists():
             raise ExportError(f"target {target.name} wrote '{name}', a name the bundle keeps for itself.")
     write_file(folder / GRAPH, graph_file.to_bytes(part.graph))
     vectors = io.BytesIO()
     np.savez(vectors, inputs=part.inputs, outputs=part.outputs)
     write_file(folder / VECTORS, vectors.getvalue())
+    if part.elastic is not None:
+        write_file(folder / ELASTIC, elastic_file.to_bytes(part.elastic))
     return facts
 
 

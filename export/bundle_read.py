@@ -15,7 +15,8 @@ import numpy as np
 from export import strict_json
 from export.errors import ExportError
 from export.manifest import FileRecord, Manifest, PartRecord, from_record, tensor_spec
-from quant import graph_file
+from quant import elastic, elastic_file, graph_file
+from quant.elastic import ElasticNetwork
 from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph, macs
@@ -25,13 +26,16 @@ CERTIFICATE = "parity.json"
 LABELS = "labels.txt"
 GRAPH = "graph.graph"
 VECTORS = "vectors.npz"
+#: Optional.
+ELASTIC = "network.elastic"
 
 
 @dataclass(frozen=True, eq=False)
 class BundlePart:
     """One part, opened: the quantised graph and its test vectors as codes in graph layout, [N, ...].
 
-    `folder` holds the target's files; `record` is what the manifest says.
+    `folder` holds the target's files; `record` is what the manifest says. `elastic` is the network that `graph` is a
+    subnet of, or None.
     """
 
     name: str
@@ -40,11 +44,25 @@ class BundlePart:
     inputs: Array
     outputs: Array
     record: PartRecord
+    elastic: ElasticNetwork | None = None
 
     @property
     def facts(self) -> Mapping[str, object]:
         """What the target noted when it wrote the part."""
         return self.record.facts
+
+    def at(self, subnet: str | int) -> Graph:
+        """Make the graph of another width from the elastic network, without training or data.
+
+        The target's own files stay those of `graph`.
+
+        Raises:
+            ExportError: the part carries no elastic network.
+            QuantError: the elastic network does not have this subnet.
+        """
+        if self.elastic is None:
+            raise ExportError(f"{self.folder} carries no elastic network, so its width cannot be switched.")
+        return elastic.at(self.elastic, subnet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +198,30 @@ def _part(path: Path, record: PartRecord) -> BundlePart:
         check_vectors(graph, tensor, arrays[name], f"{folder / VECTORS}: {name}")
     if len(arrays["inputs"]) != len(arrays["outputs"]):
         raise ExportError(f"{folder / VECTORS}: as many outputs as inputs are needed.")
-    return BundlePart(record.name, folder, graph, arrays["inputs"], arrays["outputs"], record)
+    network = _elastic(folder / ELASTIC, graph)
+    return BundlePart(record.name, folder, graph, arrays["inputs"], arrays["outputs"], record, network)
+
+
+def _elastic(file: Path, graph: Graph) -> ElasticNetwork | None:
+    if not file.exists():
+        return None
+    try:
+        network = elastic_file.load(file)
+    except QuantError as error:
+        raise ExportError(str(error)) from error
+    check_elastic(network, graph, str(file))
+    return network
+
+
+def check_elastic(network: ElasticNetwork, graph: Graph, where: str) -> None:
+    """Check that a part's graph is, byte for byte, one of the subnets of the elastic network beside it.
+
+    Raises:
+        ExportError: it is none of them.
+    """
+    wanted = graph_file.to_bytes(graph)
+    if not any(graph_file.to_bytes(elastic.at(network, subnet)) == wanted for subnet in network.subnets):
+        raise ExportError(f"{where}: the graph is none of the subnets of the elastic network that comes with it.")
 
 
 def _check_record(file: Path, graph: Graph, record: PartRecord) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
+from quant.elastic import ElasticNetwork
 from quant.formats import Array, find_format
 from quant.graph import Graph
 from quant.operators import Operator
@@ -22,6 +23,7 @@ class Source:
 
     `inputs` and `outputs` are codes in graph layout (NCHW), [N, ...]; `outputs` come from `quant.reference.run`.
     `name` is a C identifier. `float_graph` is the folded float graph of the same part (same tensor names), or None.
+    `elastic` is the elastic network that `graph` is a subnet of, or None; a bundle carries it, targets do not see it.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Source:
     inputs: Array
     outputs: Array
     float_graph: Graph | None = None
+    elastic: ElasticNetwork | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,6 @@ from quant.operators import BatchNorm
 from quant.subnet import parse_subnet
 
 SCHEMA = 1
-SUFFIX = ".elastic"
 _HEADER, _GRAPH = "elastic.json", "network.graph"
 _PARTS = ("symmetric", "asymmetric", "offset")
 _EPOCH = (1980, 1, 1, 0, 0, 0)

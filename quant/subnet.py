@@ -22,6 +22,8 @@ from quant.errors import QuantError
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 #: Of the first and the last layer.
 END_BITS = 8
+#: Of the file of an elastic network.
+SUFFIX = ".elastic"
 
 _NAME = re.compile(r"w([0-9.]{1,999})a([0-9.]{1,999})((?:-[a-z]{1,9}){0,9})")
 _OPTIONS = ("pt", "asymw", "asyma")

@@ -86,10 +86,12 @@ def models(as_json: bool) -> None:
 @json_option
 def recipes(as_json: bool) -> None:
     """List the training recipes."""
-    from edge.recipes.recipes import RECIPES
+    from edge.recipes.recipes import PROCEDURES, RECIPES
 
-    rows = [(r.name, r.summary) for r in RECIPES]
+    rows = [(r.name, r.summary, "[train] recipe") for r in RECIPES]
+    rows += [(p.name, p.summary, p.function) for p in PROCEDURES]
+    keys = ("name", "what", "used as")
     if as_json:
-        print_json([{"name": name, "what": summary} for name, summary in rows])
+        print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
-    print_table("Recipes", ("name", "what"), rows)
+    print_table("Recipes", keys, rows)

@@ -40,8 +40,8 @@ class _Fake(torch.autograd.Function):  # type: ignore[misc]  # torch has no type
         slope = whole - steps
         codes = whole.add_(zero)
         kept = codes.clamp(low, high)
-        inside = codes == kept
-        ctx.save_for_backward(inside, torch.where(inside, slope, kept))
+        inside = (codes == kept).to(x.dtype)
+        ctx.save_for_backward(inside, torch.lerp(kept, slope, inside))
         ctx.pace, ctx.shapes = pace, (scale.shape, offset.shape)
         return kept.sub_(zero).mul_(scale)
 
@@ -66,7 +66,7 @@ def round_twice(steps: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
     rounding is felt, and its second one meets many ties.
     """
     once = (steps / fine).add_(0.5).floor_().mul_(fine)
-    return once.add_(torch.sign(once), alpha=0.5).trunc_()
+    return torch.sign(once).mul_(once.abs_().add_(0.5).floor_())
 
 
 def fine_step(multiplier: torch.Tensor) -> torch.Tensor:

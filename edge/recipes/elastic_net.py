@@ -65,25 +65,35 @@ class ElasticConv(nn.Module):  # type: ignore[misc]  # torch has no types here
         weight = quantised_weight(self.conv, self.weight_quantiser, subnet, bits[0])
         sums = conv2d(x, weight, None, self.conv.stride, self.conv.padding)
         grid = step * weight_scale(self.weight_quantiser, subnet, bits[0])
-        # Before the norm changes its statistics.
-        error, source = self._rounding(sums, grid)
-        y = self.norm(sums).add_(error)
+        y, source = self._normalised(sums, grid)
         y = torch.relu_(y) if self.relu else y
         return self.output_quantiser(y, bits[1], subnet.symmetric_activations, source)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _rounding(self, sums: torch.Tensor, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what rounding the folded bias adds, and the step of sums behind batch norm, both [C, 1, 1].
+    def _normalised(self, sums: torch.Tensor, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply batch norm and round its folded bias.
 
-        `grid` is the step of the sums before it.
+        Args:
+            sums: [N, C, H, W].
+            grid: their step, [1] or [C].
+
+        Returns:
+            The result, and its step [C, 1, 1].
         """
         norm = self.norm
-        mean, variance = norm.running_mean, norm.running_var
         if self.training:
-            variance, mean = torch.var_mean(sums, (0, 2, 3), correction=0)
-        factor = norm.weight / torch.sqrt(variance + norm.eps)
-        source = grid * factor
-        return rounding_error(norm.bias - mean * factor, source)[:, None, None], source[:, None, None]
+            norm.num_batches_tracked += 1
+        share = float(1 / norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+        moments = norm.running_mean, norm.running_var
+        # This function, unlike the module, also gives the batch's statistics; in evaluation mode there are none.
+        y, mean, inverse = torch.native_batch_norm(
+            sums, norm.weight, norm.bias, *moments, self.training, share, norm.eps
+        )
+        with torch.no_grad():
+            if not self.training:
+                mean, inverse = norm.running_mean, torch.rsqrt(norm.running_var + norm.eps)
+            factor = norm.weight * inverse
+            error = rounding_error(norm.bias - mean * factor, grid * factor)
+        return y.add_(error[:, None, None]), (grid * factor)[:, None, None]
 
 
 def quantised_weight(layer: nn.Module, quantiser: WeightQuantiser, subnet: Subnet, bits: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a recipe is: a name, a sentence and a loss."""
+"""What a recipe is: a name, a sentence and a loss. What is more than a loss is a procedure."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ class Recipe:
     name: str
     summary: str
     loss: Callable[[Any, Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """A way to train that is more than a loss, with networks of its own; `function` is where a program finds it."""
+
+    name: str
+    summary: str
+    function: str

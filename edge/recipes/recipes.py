@@ -1,15 +1,40 @@
-"""The visible list of recipes."""
+"""The visible lists of recipes and procedures."""
 
 from __future__ import annotations
 
 from edge.errors import EdgeError
 from edge.recipes import cross_entropy
-from edge.recipes.recipe import Recipe
+from edge.recipes.recipe import Procedure, Recipe
 from quant.names import find
 
 RECIPES = (cross_entropy.RECIPE,)
 
 
+#: Called from Python; the configuration file takes recipes only.
+PROCEDURES = (
+    Procedure(
+        "elastic",
+        "one network for all widths of 2 to 8 bits: five subnets a step, each taught by the one before (EQ-Net)",
+        "edge.recipes.elastic_train.train_elastic",
+    ),
+    Procedure(
+        "biper",
+        "binary weights through a periodic function, in two stages (BiPer)",
+        "edge.recipes.biper.train_stage",
+    ),
+)
+
+
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe called `name`, or raise EdgeError with the nearest known name."""
+    """Return the recipe called `name`.
+
+    Raises:
+        EdgeError: there is none (the message has the nearest name), or it is a procedure.
+    """
+    procedure = next((entry for entry in PROCEDURES if entry.name == name), None)
+    if procedure is not None:
+        raise EdgeError(
+            f"'{name}' trains networks of its own, not those of a configuration file; call {procedure.function} from "
+            f"Python. Recipes for any model: {', '.join(entry.name for entry in RECIPES)}."
+        )
     return find(name, RECIPES, "recipe", EdgeError)
