@@ -16,23 +16,17 @@ import numpy as np
 
 from edge.dataset import Dataset, Labels
 from edge.errors import EdgeError
-from edge.evaluate import check_classes, inputs_of
+from edge.finetune_loss import EVAL_BATCH, HELD_OUT, LEAST_IMAGES, LOSSES, Images, divide, loss_of
 from edge.finetune_state import Progress, load_progress, save_progress
 from edge.quantizing import check_suffix
 from edge.train import Schedule, progress_bar, repeatable
 from export.host import TARGET as HOST
 from export.target import check_capability
 from quant.errors import QuantError
-from quant.formats import Array
 from quant.graph import Graph
 
-LOSSES = ("distil", "labels", "both")
 OPTIMISERS = ("adam", "sgd")
-#: Share of the training images that chooses the epoch, one in so many, and how few images can be divided so.
-HELD_OUT, LEAST_IMAGES = 10, 20
 MOMENTUM = 0.9
-#: Images evaluated at once.
-EVAL_BATCH = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +52,13 @@ class Finetuned:
     losses: tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Images:
-    """Training images divided in two, with the float graph's logits for all of them (None where not asked)."""
-
-    dataset: Dataset
-    train: Labels
-    held: Labels
-    teacher: Array | None
-
-
 @dataclass(eq=False)
 class _Run:
     """Everything that changes while a graph is finetuned."""
 
     module: Any
     optimiser: Any
-    images: _Images
+    images: Images
     schedule: Schedule
     how: Finetuning
     progress: Progress = field(default_factory=Progress)
@@ -123,7 +107,7 @@ def finetune(
     lower(quantised)
     with repeatable(schedule):
         module = build(quantised, float_graph, learn_scales=how.learn_scales)
-        images = _images(float_graph, dataset, schedule.seed, teacher=how.loss != "labels")
+        images = divide(float_graph, dataset, schedule.seed, teacher=how.loss != "labels")
         run = _Run(module, _optimiser(module, schedule, how), images, schedule, how)
         key = _key(float_graph, quantised, dataset, schedule, how)
         if checkpoint is not None and checkpoint.exists():
@@ -164,21 +148,6 @@ def _check(how: Finetuning, schedule: Schedule, dataset: Dataset) -> None:
         )
     if schedule.epochs < 1 or schedule.batch < 1 or not (math.isfinite(schedule.rate) and schedule.rate > 0):
         raise EdgeError("finetuning needs at least one epoch, one image a batch and a learning rate above 0.")
-
-
-def _images(float_graph: Graph, dataset: Dataset, seed: int, *, teacher: bool) -> _Images:
-    from quant.ptq import prepare
-    from quant.simulate import simulate
-
-    graph, count = prepare(float_graph), len(dataset.x_train)
-    check_classes(graph, dataset)
-    order = np.random.default_rng((seed, 0)).permutation(count)
-    held = order[: count // HELD_OUT]
-    parts = []
-    for start in range(0, count if teacher else 0, EVAL_BATCH):
-        parts.append(simulate(graph, inputs_of(graph, dataset, dataset.x_train[start : start + EVAL_BATCH])))
-    logits = np.concatenate(parts).reshape(count, -1) if teacher else None
-    return _Images(dataset, np.sort(order[count // HELD_OUT :]), np.sort(held), logits)
 
 
 def _optimiser(module: Any, schedule: Schedule, how: Finetuning) -> Any:
@@ -225,7 +194,7 @@ def batches(run: _Run, epoch: int) -> Iterator[Labels]:
 def _step(run: _Run, picked: Labels, rate: float, epoch: int) -> float:
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    loss = _loss(run, picked)
+    loss = loss_of(run.module, run.images, run.how.loss, picked)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise EdgeError(f"the loss is {value} in epoch {epoch + 1}; lower the learning rate ({run.schedule.rate}).")
@@ -233,29 +202,6 @@ def _step(run: _Run, picked: Labels, rate: float, epoch: int) -> float:
     loss.backward()
     run.optimiser.step()
     return value
-
-
-def _loss(run: _Run, picked: Labels) -> Any:
-    """Return the mean loss over images as a torch scalar."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    data = run.images.dataset
-    x = torch.from_numpy(inputs_of(run.module.source, data, data.x_train[picked]))
-    logits = run.module(x).flatten(1)
-    parts = []
-    if run.images.teacher is not None:
-        parts.append(_divergence(logits, torch.from_numpy(run.images.teacher[picked])))
-    if run.how.loss != "distil":
-        parts.append(cross_entropy(logits, torch.from_numpy(data.y_train[picked])))
-    return sum(parts) / len(parts)
-
-
-def _divergence(logits: Any, teacher: Any) -> Any:
-    from torch.nn.functional import kl_div, log_softmax
-
-    pair = (log_softmax(logits, 1), log_softmax(teacher, 1))
-    return kl_div(*pair, reduction="batchmean", log_target=True)
 
 
 def _judge(run: _Run) -> None:
@@ -266,7 +212,7 @@ def _judge(run: _Run) -> None:
     with torch.no_grad():
         for start in range(0, len(held), EVAL_BATCH):
             part = held[start : start + EVAL_BATCH]
-            total += float(_loss(run, part)) * len(part)
+            total += float(loss_of(run.module, run.images, run.how.loss, part)) * len(part)
     loss = total / len(held)
     progress = run.progress
     first = not progress.losses
