@@ -240,7 +240,7 @@ def finish_bias(
             model,
             node,
             f"the bias of output channel {worst} is {real[worst]:.6g}, {abs(real[worst] / units[worst]):.3g} steps of "
-            f"the accumulator (input scale * weight scale), which holds {limit:.3g}; use a larger weight scale for this "
-            "channel.",
+            f"the accumulator (input scale * weight scale), which holds {limit:.3g}; use a larger weight scale for "
+            "this channel.",
         )
     return quantise_bias(real, x, weight)

@@ -22,6 +22,7 @@ from quant.onnx_import import load_onnx
 from quant.program import clip_ordinals, lower
 from quant.reference import dequantise, execute, fast_dot, quantise_input, run
 from quant.simulate import apply, simulator
+from tests.float_biases import float_biases
 
 ROUNDINGS = ("BipolarQuant", "FloatQuant", "IntQuant", "Quant", "QuantizeLinear")
 
@@ -114,15 +115,6 @@ def agreement(path: Path, x: Array, values: Mapping[str, Array]) -> Agreement:
     assert (final != final[0]).any()
     same = float((labels[0] == labels[1]).mean())
     return Agreement(*_sum_up(gaps), *_sum_up(emulated), int(_gap(quant, ours, final).max()), same)
-
-
-def float_biases(model: Any) -> dict[str, torch.Tensor]:
-    """Return the biases that a file has as float constants, by their names in the graph."""
-    constants = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm") and len(node.input) > 2]
-    normed = {name for node in model.graph.node if node.op_type == "BatchNormalization" for name in node.input}
-    found = {f"{n.name or n.output[0]}.bias": constants.get(n.input[2]) for n in layers if n.output[0] not in normed}
-    return {name: torch.from_numpy(value.copy()) for name, value in found.items() if value is not None}
 
 
 def _sum_up(gaps: list[Array]) -> tuple[int, float]:

@@ -26,7 +26,8 @@ from quant.program import lower  # noqa: E402
 from quant.reference import dequantise, fast_dot, quantise_input, run  # noqa: E402
 from quant.simulate import forward, simulator  # noqa: E402
 from tests.brevitas_nets import RECIPES, Recipe, minifloats, outputs, qcdq, qonnx, samples, trained  # noqa: E402
-from tests.foreign import agreement, float_biases, run_ort, run_qonnx  # noqa: E402
+from tests.float_biases import float_biases  # noqa: E402
+from tests.foreign import agreement, run_ort, run_qonnx  # noqa: E402
 
 # Of torch, Brevitas and qonnx; not of ours.
 pytestmark = pytest.mark.filterwarnings("ignore")

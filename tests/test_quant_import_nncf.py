@@ -13,16 +13,16 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("nncf", reason="nncf is not installed", exc_type=ImportError)
 
-import onnx  # noqa: E402
+import onnx
 
-from quant.formats import Array  # noqa: E402
-from quant.onnx_import import load_onnx  # noqa: E402
-from quant.onnx_output import narrow_output  # noqa: E402
-from quant.program import lower  # noqa: E402
-from quant.reference import dequantise, fast_dot, quantise_input, run  # noqa: E402
-from tests.foreign import agreement, run_ort  # noqa: E402
-from tests.onnx_models import images, ort_run  # noqa: E402
-from tests.test_quant_onnx_qdq import SHAPE, real, small_net  # noqa: E402
+from quant.formats import Array
+from quant.onnx_import import load_onnx
+from quant.onnx_output import narrow_output
+from quant.program import lower
+from quant.reference import dequantise, fast_dot, quantise_input, run
+from tests.foreign import agreement, run_ort
+from tests.onnx_models import images, ort_run
+from tests.test_quant_onnx_qdq import SHAPE, real, small_net
 
 # Of NNCF and torch.
 pytestmark = pytest.mark.filterwarnings("ignore")
