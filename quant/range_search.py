@@ -110,15 +110,26 @@ def _squared_error(values: FloatArray, rounded: FloatArray, counts: FloatArray) 
 
 
 def _divergence(values: FloatArray, rounded: FloatArray, counts: FloatArray) -> float:
-    """Kullback-Leibler divergence of the distribution that rounding leaves from the real one.
+    """Kullback-Leibler divergence of what rounding leaves from what the range holds.
 
-    Each level's probability is spread evenly over the bins it stands for. Values beyond the range all count in the
-    last level, which spreads over their bins too, so that what is clipped costs.
+    The reference distribution is the part inside the range, with what lies outside added to its outermost bins; the
+    candidate spreads each level's probability evenly over its bins, without what lies outside. So clipping costs as
+    much as it piles up at the ends (the calibration of TensorRT, on any grid).
     """
-    share = counts / counts.sum()
-    _, level = np.unique(rounded, return_inverse=True)
-    used = counts > 0
+    low, high = rounded.min(), rounded.max()
+    inside = np.flatnonzero((values >= low) & (values <= high))
+    if inside.size == 0:
+        return np.inf
+    held = counts[inside]
+    wanted = held.copy()
+    wanted[0] += counts[: inside[0]].sum()
+    wanted[-1] += counts[inside[-1] + 1 :].sum()
+    _, level = np.unique(rounded[inside], return_inverse=True)
+    used = held > 0
     bins = np.bincount(level[used], minlength=level.max() + 1)
-    total = np.bincount(level, weights=share)
-    spread = total[level[used]] / bins[level[used]]
-    return float((share[used] * np.log(share[used] / spread)).sum())
+    total = np.bincount(level, weights=held)
+    spread = np.where(used, (total / np.maximum(bins, 1))[level], 0.0)
+    # A bin that only what was clipped fills has no counterpart: a thousandth of an event keeps the logarithm finite.
+    p, q = wanted / wanted.sum(), np.maximum(spread, 1e-3) / max(spread.sum(), 1e-3)
+    kept = p > 0
+    return float((p[kept] * np.log(p[kept] / q[kept])).sum())
