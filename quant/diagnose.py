@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quant.diagnosis.causes import CAUSES, FALLBACKS
-from quant.diagnosis.cures import CURES, Cure, Patient, quantise_again
+from quant.diagnosis.cures import CURES, Cure, Plan, carry_out, silenced
 from quant.diagnosis.damage import compare_outputs, measure
 from quant.diagnosis.facts import MATTERS, Facts, facts_of, is_healthy
 from quant.diagnosis.finding import Cause, Finding
@@ -27,6 +27,10 @@ from quant.simulate import simulate
 
 #: A cure helps when the logits gain at least this much.
 HELPS_DB = 1.0
+#: A gain is infinite when there was no signal before or no noise after; it is stated as this.
+MOST_DB = 999.0
+#: The name of all cures that helped, tried together.
+TOGETHER = "all that helped, together"
 
 #: Called with what is done now, steps done, and steps in all.
 Progress = Callable[[str, int, int], None]
@@ -57,8 +61,8 @@ def diagnose(
     """
     prepared = prepare(graph)
     checked = check_calibration(prepared, inputs)
-    patient = Patient(prepared, scheme, checked)
-    return _diagnose(graph, quantise_again(patient), patient, test, progress)
+    plan = Plan(prepared, scheme, checked)
+    return _diagnose(graph, carry_out(plan), plan, test, progress)
 
 
 def diagnose_quantised(
@@ -74,32 +78,30 @@ def diagnose_quantised(
     prepared = prepare(graph)
     checked = check_calibration(prepared, inputs)
     scheme = scheme_of(match_graphs(prepared, quantised))
-    return _diagnose(graph, quantised, Patient(prepared, scheme, checked, foreign=True), test, progress)
+    return _diagnose(graph, quantised, Plan(prepared, scheme, checked, foreign=True), test, progress)
 
 
-def _diagnose(
-    raw: Graph, quantised: Graph, patient: Patient, test: Labelled | None, progress: Progress | None
-) -> Diagnosis:
+def _diagnose(raw: Graph, quantised: Graph, plan: Plan, test: Labelled | None, progress: Progress | None) -> Diagnosis:
     say = progress or (lambda what, done, steps: None)
-    pair = match_graphs(patient.graph, quantised)
-    measured = measure(pair, patient.inputs, lambda done, steps: say("layers", done, steps))
-    facts = facts_of(pair, measured, raw, drift_of(raw, patient.inputs))
+    pair = match_graphs(plan.graph, quantised)
+    measured = measure(pair, plan.inputs, lambda done, steps: say("layers", done, steps))
+    facts = facts_of(pair, measured, raw, drift_of(raw, plan.inputs))
     healthy = is_healthy(measured.total)
     rows = tuple(sorted((Row(f, find_causes(f, healthy)) for f in facts), key=lambda row: -row.facts.share))
     score = score_of(measured.total, _accuracy(quantised, test))
-    trials = _try_cures(rows, patient, score, test, say)
+    trials = _try_cures(rows, plan, score, test, say)
     return Diagnosis(
-        network=patient.graph.name,
-        scheme=str(patient.scheme),
-        images=len(patient.inputs),
+        network=plan.graph.name,
+        scheme=str(plan.scheme),
+        images=len(plan.inputs),
         score=score,
         healthy=healthy,
         rows=rows,
         trials=trials,
         unmatched=pair.unmatched,
-        float_accuracy=_accuracy(patient.graph, test),
+        float_accuracy=_accuracy(plan.graph, test),
         test_images=len(test.labels) if test else 0,
-        summary=summarise(rows, trials, score, healthy, len(patient.inputs)),
+        summary=summarise(rows, trials, score, healthy, len(plan.inputs)),
     )
 
 
@@ -136,45 +138,59 @@ def _accuracy(graph: Graph, test: Labelled | None) -> float | None:
 
 
 def _try_cures(
-    rows: tuple[Row, ...], patient: Patient, before: Score, test: Labelled | None, say: Progress
+    rows: tuple[Row, ...], plan: Plan, before: Score, test: Labelled | None, say: Progress
 ) -> tuple[Trial, ...]:
-    """Try, for every cause found, its cures from the cheapest on until one helps."""
-    trials: list[Trial] = []
+    """Try, for every cause found, its cures from the cheapest on until one helps; then all that helped together."""
     causes = list(dict.fromkeys(finding.cause for row in rows for finding in row.findings))
-    wanted = simulate(patient.graph, patient.inputs)
+    judge = _Judge(simulate(plan.graph, plan.inputs), before, test)
+    trials: list[Trial] = []
+    everything = plan
     for index, cause in enumerate(causes):
         layers = tuple(row.facts.name for row in rows if any(f.cause == cause for f in row.findings))
         for cure in (c for c in CURES if cause in c.causes):
             say(f"cure: {cure.name}", index, len(causes))
-            trial = _try(cure, cause, replace(patient, layers=layers), before, wanted, test, trials)
-            if trial is not None:
-                trials.append(trial)
-                if trial.helped:
-                    break
-    say("cures", len(causes), len(causes))
+            changed = _changed(cure, replace(plan, layers=layers))
+            if changed is None:
+                continue
+            trials.append(_known(changed, trials, cure, cause) or _try(changed, cure.name, cause, cure.price, judge))
+            if trials[-1].helped:
+                everything = _changed(cure, replace(everything, layers=layers)) or everything
+                break
+    if len({trial.cure for trial in trials if trial.helped}) > 1:
+        say("cure: all together", len(causes), len(causes))
+        trials.append(_try(everything, TOGETHER, "all", "all of these", judge))
     return tuple(trials)
 
 
-def _try(
-    cure: Cure,
-    cause: str,
-    patient: Patient,
-    before: Score,
-    wanted: Array,
-    test: Labelled | None,
-    tried: Iterable[Trial],
-) -> Trial | None:
-    """Try one cure; None when it changes nothing here."""
-    known = next((t for t in tried if t.cure == cure.name and t.layers == patient.layers), None)
-    if known is not None:
-        return replace(known, cause=cause)
+def _changed(cure: Cure, plan: Plan) -> Plan | None:
     try:
-        cured = cure.apply(patient)
-    except QuantError as error:
-        return Trial(cure.name, cause, patient.layers, cure.price, None, None, False, str(error))
-    if cured is None:
+        return cure.change(plan)
+    except QuantError:
         return None
-    after = compare_outputs(wanted, simulate(cured, patient.inputs))
-    gain = float(np.clip(after.error.sqnr_db - before.sqnr_db, -999.0, 999.0))
-    score = score_of(after, _accuracy(cured, test))
-    return Trial(cure.name, cause, patient.layers, cure.price, score, gain, gain >= HELPS_DB)
+
+
+def _known(plan: Plan, trials: Iterable[Trial], cure: Cure, cause: str) -> Trial | None:
+    """Return the trial of the same cure and scheme for another cause."""
+    same = (t for t in trials if (t.cure, t.scheme, t.passes) == (cure.name, str(plan.scheme), str(plan.method)))
+    found = next((t for t in same if plan.layers == t.layers or cure.change is not silenced), None)
+    return None if found is None else replace(found, cause=cause, layers=plan.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What a cured network is compared with: the float network's outputs, the score without cure, labelled data."""
+
+    wanted: Array
+    before: Score
+    test: Labelled | None
+
+
+def _try(plan: Plan, name: str, cause: str, price: str, judge: _Judge) -> Trial:
+    begin = (name, cause, plan.layers, price, str(plan.scheme), str(plan.method))
+    try:
+        cured = carry_out(plan)
+    except QuantError as error:
+        return Trial(*begin, None, None, False, str(error))
+    after = compare_outputs(judge.wanted, simulate(cured, plan.inputs))
+    gain = float(np.clip(after.error.sqnr_db - judge.before.sqnr_db, -MOST_DB, MOST_DB))
+    return Trial(*begin, score_of(after, _accuracy(cured, judge.test)), gain, gain >= HELPS_DB)

@@ -1,4 +1,8 @@
-"""Cures, cheapest first: each quantises the float network again in another way, for certain causes."""
+"""Cures, cheapest first: each changes how the float network is quantised, for certain causes.
+
+A cure is a function `Plan -> Plan`: another scheme, more passes, or a float graph rewritten. Cures can therefore be
+combined, and what one did can be typed again: a scheme and a method are names.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from quant.diagnosis.dead import without_dead_weights
 from quant.formats import Array, Format, integer
 from quant.graph import Graph, Node
+from quant.method import STEPS, Method, apply_method
 from quant.operators import MOVES
-from quant.ptq import lay_out, scheme_ranges
 from quant.scheme import Formats, Scheme
 
+PLAIN = Method()
 #: Layers that get more bits when that is the cure.
 MOST_LAYERS = 3
 WIDE = 8
@@ -20,115 +26,93 @@ PERCENTILES = (99.99, 99.9)
 
 
 @dataclass(frozen=True, eq=False)
-class Patient:
-    """What a cure works on: a prepared float graph, the scheme, calibration inputs, the layers that show the cause.
+class Plan:
+    """How to quantise: a prepared float graph, a scheme, passes, and the calibration inputs.
 
-    `foreign`: the quantised network was made elsewhere, and the scheme is only like it.
+    `layers` are those that show the cause at hand, the worst first. `foreign`: the network was quantised elsewhere, and
+    scheme and passes are only like it.
     """
 
     graph: Graph
     scheme: Scheme
     inputs: Array
+    method: Method = PLAIN
     layers: tuple[str, ...] = ()
     foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cure:
-    """A way to quantise again. `price` says what it costs on the device; None from `apply`: it changes nothing here."""
+    """A way to quantise better. `price` is what it costs on the device; None from `change`: it does not apply here."""
 
     name: str
     causes: tuple[str, ...]
     price: str
-    apply: Callable[[Patient], Graph | None]
+    change: Callable[[Plan], Plan | None]
 
 
-def quantise_again(patient: Patient) -> Graph:
-    """Quantise the float graph by a scheme; accumulators are not checked."""
-    ranges = scheme_ranges(patient.graph, patient.scheme, patient.inputs)
-    return lay_out(patient.graph, patient.scheme, ranges)
+def carry_out(plan: Plan) -> Graph:
+    """Quantise as planned; accumulators are not checked."""
+    return apply_method(plan.graph, plan.scheme, plan.method, plan.inputs)
 
 
-def calibrated_again(patient: Patient) -> Graph | None:
+def calibrated_again(plan: Plan) -> Plan | None:
     """Ranges from these data."""
-    return quantise_again(patient) if patient.foreign else None
+    return plan if plan.foreign else None
 
 
-def per_channel(patient: Patient) -> Graph | None:
+def _with_scheme(plan: Plan, scheme: Scheme) -> Plan | None:
+    return None if scheme == plan.scheme else replace(plan, scheme=scheme)
+
+
+def per_channel(plan: Plan) -> Plan | None:
     """One scale per output channel for weights."""
-    if patient.scheme.per_channel:
-        return None
-    return quantise_again(replace(patient, scheme=replace(patient.scheme, per_channel=True)))
+    return _with_scheme(plan, replace(plan.scheme, per_channel=True))
 
 
-def full_range(patient: Patient) -> Graph | None:
-    """Ranges from minimum and maximum."""
-    scheme = replace(patient.scheme, percentile=None, criterion=None)
-    return None if scheme == patient.scheme else quantise_again(replace(patient, scheme=scheme))
+def ranges_by(plan: Plan, percentile: float | None = None, criterion: str | None = None) -> Plan | None:
+    """Ranges from another estimator; minimum and maximum without any."""
+    return _with_scheme(plan, replace(plan.scheme, percentile=percentile, criterion=criterion))
 
 
-def least_squares_range(patient: Patient) -> Graph | None:
-    """Ranges that lose the least squared error."""
-    scheme = replace(patient.scheme, percentile=None, criterion="mse")
-    return None if scheme == patient.scheme else quantise_again(replace(patient, scheme=scheme))
+def with_passes(plan: Plan, *names: str) -> Plan | None:
+    """Run more passes; those of the same stage give way."""
+    stages = {step.stage for step in STEPS if step.name in names}
+    kept = {step.name for step in STEPS if step.stage not in stages and plan.method.has(step.name)}
+    method = Method(tuple(step.name for step in STEPS if step.name in kept or step.name in names))
+    return None if method == plan.method else replace(plan, method=method)
 
 
-def percentile_range(patient: Patient, percentile: float) -> Graph | None:
-    """Ranges without the few largest values."""
-    if patient.scheme.percentile is not None and patient.scheme.percentile <= percentile:
-        return None
-    scheme = replace(patient.scheme, percentile=percentile, criterion=None)
-    return quantise_again(replace(patient, scheme=scheme))
-
-
-def silence_dead(patient: Patient) -> Graph | None:
+def silenced(plan: Plan) -> Plan | None:
     """Take the weights of constant channels out: their bias says all they ever say."""
-    from quant.diagnosis.dead import without_dead_weights
-
-    graph = without_dead_weights(patient.graph, patient.layers, patient.inputs)
-    return None if graph is patient.graph else quantise_again(replace(patient, graph=graph))
+    graph = without_dead_weights(plan.graph, plan.layers, plan.inputs)
+    return None if graph is plan.graph else replace(plan, graph=graph)
 
 
-def corrected_bias(patient: Patient) -> Graph | None:
-    """Give every channel its mean back."""
-    from quant.passes.correct_bias import correct_bias
-
-    return correct_bias(quantise_again(patient), patient.graph, patient.inputs)
-
-
-def rounded_by_gptq(patient: Patient) -> Graph | None:
-    """Round weights so that their errors cancel, then give every channel its mean back."""
-    from quant.passes.correct_bias import correct_bias
-    from quant.passes.gptq import gptq
-
-    rounded = gptq(quantise_again(patient), patient.graph, patient.inputs)
-    return correct_bias(rounded, patient.graph, patient.inputs)
-
-
-def wider_layers(patient: Patient) -> Graph | None:
+def wider_layers(plan: Plan) -> Plan | None:
     """8-bit integers for the worst layers that show the cause."""
-    return _with_formats(patient, lambda formats: Formats(_widened(formats.weight), _widened(formats.activation)))
+    return _with_formats(plan, lambda formats: Formats(_widened(formats.weight), _widened(formats.activation)))
 
 
-def wide_outputs(patient: Patient) -> Graph | None:
+def wide_outputs(plan: Plan) -> Plan | None:
     """16-bit integers for the outputs of the worst layers that show the cause."""
-    return _with_formats(patient, lambda formats: replace(formats, activation=integer(16)))
+    return _with_formats(plan, lambda formats: replace(formats, activation=integer(16)))
 
 
-def _with_formats(patient: Patient, change: Callable[[Formats], Formats]) -> Graph | None:
-    scheme = patient.scheme
-    for name in patient.layers[:MOST_LAYERS]:
-        if name == patient.graph.input:
+def _with_formats(plan: Plan, change: Callable[[Formats], Formats]) -> Plan | None:
+    scheme = plan.scheme
+    for name in plan.layers[:MOST_LAYERS]:
+        if name == plan.graph.input:
             wide = change(scheme.formats).activation
             scheme = replace(scheme, input_bits=None if wide.is_minifloat else wide.bits)
             continue
-        node = _maker(patient.graph, name)
+        node = _maker(plan.graph, name)
         if node is None:
             continue
         formats = scheme.at(node.name)
         if change(formats) != formats:
             scheme = replace(scheme, rules=(*scheme.rules, (name_pattern(node.name), change(formats))))
-    return None if scheme == patient.scheme else quantise_again(replace(patient, scheme=scheme))
+    return _with_scheme(plan, scheme)
 
 
 def _maker(graph: Graph, name: str) -> Node | None:
@@ -148,54 +132,46 @@ def name_pattern(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
+FREE = "nothing"
 OUTLIERS = ("one_sided_outliers", "outliers")
-WIDE_VALUES = (*OUTLIERS, "channel_disparity", "bounded_activation", "few_activation_bits")
+UNEVEN = ("channel_disparity", "bounded_activation")
+WIDE_VALUES = (*OUTLIERS, *UNEVEN, "few_activation_bits")
 CURES = (
-    Cure(
-        "calibrate again on these data", ("preprocessing", "loose_range", "clipped_range"), "nothing", calibrated_again
-    ),
-    Cure("full ranges", ("clipped_range",), "nothing", full_range),
-    *(
-        Cure(
-            f"ranges at percentile {p}",
-            OUTLIERS,
-            "nothing",
-            partial(percentile_range, percentile=p),
-        )
-        for p in PERCENTILES
-    ),
-    Cure("ranges of least squared error", (*WIDE_VALUES, "clipped_range"), "nothing", least_squares_range),
-    Cure(
-        "weights of dead channels removed", ("dead_weights", "dead_channels", "bias_overflow"), "nothing", silence_dead
-    ),
-    Cure("bias correction", ("shifted_mean",), "nothing", corrected_bias),
+    Cure("calibrate again", ("preprocessing", "loose_range", "clipped_range"), FREE, calibrated_again),
+    Cure("full ranges", ("clipped_range",), FREE, ranges_by),
+    *(Cure(f"ranges at percentile {p:g}", OUTLIERS, FREE, partial(ranges_by, percentile=p)) for p in PERCENTILES),
+    Cure("ranges of least squared error", (*WIDE_VALUES, "clipped_range"), FREE, partial(ranges_by, criterion="mse")),
+    Cure("dead weights removed", ("dead_weights", "dead_channels", "bias_overflow"), FREE, silenced),
+    Cure("bias correction", ("shifted_mean",), FREE, lambda plan: with_passes(plan, "bias")),
+    Cure("equalisation", ("weight_disparity",), FREE, lambda plan: with_passes(plan, "cle")),
+    Cure("smoothing", UNEVEN, FREE, lambda plan: with_passes(plan, "smooth")),
     Cure(
         "weights per channel",
         ("weight_disparity", "dead_weights", "bias_overflow"),
         "one scale per output channel",
         per_channel,
     ),
-    Cure("GPTQ with bias correction", ("shifted_mean", "few_weight_bits"), "nothing", rounded_by_gptq),
+    Cure(
+        "GPTQ and bias correction",
+        ("shifted_mean", "few_weight_bits"),
+        FREE,
+        lambda plan: with_passes(plan, "gptq", "bias"),
+    ),
+    Cure(
+        "learned rounding and bias correction",
+        ("few_weight_bits",),
+        FREE,
+        lambda plan: with_passes(plan, "learned", "bias"),
+    ),
     Cure(
         "8 bits for the layer",
-        (
-            *WIDE_VALUES,
-            "shifted_mean",
-            "few_weight_bits",
-            "weight_disparity",
-            "average_pooling",
-            "batch_norm",
-        ),
+        (*WIDE_VALUES, "shifted_mean", "few_weight_bits", "weight_disparity", "average_pooling", "batch_norm"),
         "the layer's bytes",
         wider_layers,
     ),
     Cure(
         "16-bit output of the layer",
-        (
-            *WIDE_VALUES,
-            "dead_channels",
-            "batch_norm",
-        ),
+        (*WIDE_VALUES, "dead_channels", "batch_norm"),
         "the output's bytes, and 16-bit kernels behind it",
         wide_outputs,
     ),

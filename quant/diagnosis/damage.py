@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from quant import operators as ops
-from quant.diagnosis.pair import Match, Pair, decoded_bias, decoded_weight
+from quant.diagnosis.pair import Match, Pair, decoded_bias, decoded_weight, path, source
 from quant.diagnosis.spread import Response, Spread, merge_spreads, response_of, spread_of
 from quant.formats import Array
 from quant.graph import Graph, Node
@@ -220,9 +220,13 @@ def _with_weights_of(pair: Pair, match: Match, real: Values) -> tuple[Tensor, Re
 
 def _local(sim: Simulator, match: Match, floating: Graph, real: Values) -> Tensor:
     """Run the quantised layer, and what belongs to it, on the float network's inputs."""
-    xs: list[Tensor | None] = [real.get(name) for name in match.node.inputs]
-    shapes = [sim.graph.shape(name)[1:] for name in match.main.inputs]
-    fed = [None if x is None else x.reshape(len(x), *shape) for x, shape in zip(xs, shapes, strict=True)]
+    fed: list[Tensor | None] = [None] * len(match.main.inputs)
+    for index, name in enumerate(match.node.inputs):
+        x, twin = real.get(source(floating, name)), match.main.inputs[index]
+        # Padding that the float graph has inside the layer may stand before it here; roundings belong to who made x.
+        for move in path(sim.graph, twin):
+            x = x if x is None or isinstance(move.op, ops.Requantize) else compute(move, [x])
+        fed[index] = x
     y = apply(sim, match.main, fed)
     for step in match.chain[1:]:
         y = apply(sim, step, [y])

@@ -110,11 +110,18 @@ def _check_found(floating: Graph, quantised: Graph, matches: list[Match]) -> Non
 
 def source(graph: Graph, tensor: str) -> str:
     """Return the tensor behind roundings, reshapes and padding."""
+    moves = path(graph, tensor)
+    return moves[0].inputs[0] if moves else tensor
+
+
+def path(graph: Graph, tensor: str) -> tuple[Node, ...]:
+    """Return the roundings, reshapes and paddings from a tensor's source to the tensor, in order."""
+    moves: list[Node] = []
     maker = graph.producer(tensor)
     while maker is not None and isinstance(maker.op, TRANSPARENT):
-        tensor = maker.inputs[0]
-        maker = graph.producer(tensor)
-    return tensor
+        moves.insert(0, maker)
+        maker = graph.producer(maker.inputs[0])
+    return tuple(moves)
 
 
 def _counterpart(
@@ -136,6 +143,10 @@ def _counterpart(
 
 
 def _same_kind(floating: Graph, quantised: Graph, node: Node, other: Node) -> bool:
+    if isinstance(node.op, ops.AveragePool) and isinstance(other.op, ops.Conv):
+        # An average between two grids is imported as the depthwise convolution it is.
+        same = floating.shape(node.output) == quantised.shape(other.output)
+        return same and other.op.groups == floating.shape(node.output)[1]
     if type(node.op) is not type(other.op):
         return False
     if isinstance(node.op, ops.Conv | ops.Gemm):

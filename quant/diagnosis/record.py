@@ -26,12 +26,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A cure that was tried. `score` is None when it was refused, for the reason `refused`."""
+    """A cure that was tried, as `scheme` and `passes`. `score` is None when it was refused, for a reason."""
 
     cure: str
     cause: str
     layers: tuple[str, ...]
     price: str
+    scheme: str
+    passes: str
     score: Score | None
     gain_db: float | None
     helped: bool

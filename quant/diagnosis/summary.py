@@ -11,6 +11,8 @@ from quant.diagnosis.record import Row, Score, Trial
 
 def title_of(cause: str) -> str:
     """Return the words for a cause."""
+    if cause == "all":
+        return "all causes"
     return next(c.title for c in (*CAUSES, *FALLBACKS) if c.name == cause)
 
 
