@@ -33,7 +33,7 @@ class Step:
 STEPS = (
     Step("hadamard", "rotate", "rotate linear streams so that outlier channels spread (exact)"),
     Step("cle", "equalise", "cross-layer equalisation of weight ranges (exact)"),
-    Step("smooth", "smooth", "move outliers from activations to weights (exact below clips)"),
+    Step("smooth", "smooth", "move outliers from activations to weights (exact)"),
     Step("scales", "scales", "weight scales by least error instead of the largest weight"),
     Step("compensate", "target", "weights refitted to the quantised inputs by least squares"),
     Step("gptq", "rounding", "GPTQ: later columns make up for the rounding of earlier ones"),
@@ -125,10 +125,10 @@ def set_layers(quantised: Graph, shaped: Graph, method: Method, inputs: Array) -
         return quantised
     from quant.layerwise import walk
 
-    return walk(quantised, shaped, inputs, lambda layer: _set(layer, method))
+    return walk(quantised, shaped, inputs, lambda layer: set_layer(layer, method))
 
 
-def _set(layer: Layer, method: Method) -> Setting:
+def set_layer(layer: Layer, method: Method) -> Setting:
     """Decide one layer: target, scale, codes, bias."""
     import torch
 
