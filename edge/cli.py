@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from devices.errors import DeviceError
-from edge.commands import bundle, diagnose, finetune, lists, model, run
+from edge.commands import bundle, diagnose, explore, finetune, lists, model, run
 from edge.errors import EdgeError
 from export.errors import ExportError
 from quant.errors import QuantError
@@ -18,6 +18,7 @@ COMMANDS = (
     model.quantize,
     finetune.finetune,
     diagnose.diagnose,
+    explore.sweep,
     model.export,
     bundle.verify,
     bundle.profile,

@@ -19,7 +19,7 @@ from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.run_folder import hold
 from edge.stages import code_digest
-from edge.sweep_cell import Task, parse_passes
+from edge.sweep_cell import Task
 from edge.sweep_plan import CellSpec
 from edge.sweep_pool import compute_all
 from export import strict_json
@@ -29,6 +29,8 @@ from quant import graph_file
 from quant.graph import Graph, macs
 from quant.luts import XCUP, Family
 from quant.ptq import prepare
+from quant.ranges import check_calibration
+from quant.workshop import shared_method
 
 CELLS = "cells"
 
@@ -64,7 +66,7 @@ def run_sweep(job: SweepJob, folder: Path, jobs: int, tell: Tell = lambda done, 
         QuantError: the model cannot be quantised at all.
     """
     for method in {spec.method for spec in job.specs}:
-        parse_passes(method)
+        shared_method(method)
     task = task_of(job)
     keys = _keys(task, job.specs)
     with hold(folder, (CELLS,)):
@@ -88,7 +90,7 @@ def task_of(job: SweepJob) -> Task:
     """Prepare the network and its inputs, and label the test images in float."""
     evaluate.check_classes(job.graph, job.dataset)
     graph = prepare(job.graph)
-    calibration = calibration_inputs(graph, job.dataset, job.count, job.seed)
+    calibration = check_calibration(graph, calibration_inputs(graph, job.dataset, job.count, job.seed))
     test = evaluate.inputs_of(graph, job.dataset, job.dataset.x_test)
     guess = evaluate.float_labels(graph, test)
     if len(np.unique(guess)) < 2:

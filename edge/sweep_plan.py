@@ -82,7 +82,7 @@ def plan(
     Args:
         weights: formats of the weights, signed.
         activations: formats of the activations.
-        methods: names of the passes, as `quant.method` reads them.
+        methods: names of the passes, as `quant.workshop.shared_method` reads them.
         granularities: words of GRANULARITIES.
         options: the rest of every scheme's name: options such as `sym-p99.99`, and rules `;pattern=formats`.
 

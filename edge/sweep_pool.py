@@ -17,8 +17,9 @@ from multiprocessing.process import BaseProcess
 
 from devices.sweep_record import SweepCell
 from edge.errors import EdgeError
-from edge.sweep_cell import Task, Workshop
+from edge.sweep_cell import Task, compute_cell
 from edge.sweep_plan import CellSpec, Groups, grouped, take
+from quant.workshop import Workshop
 
 #: Called with every finished cell, in whatever order they end.
 Keep = Callable[[CellSpec, SweepCell], None]
@@ -69,11 +70,11 @@ def _compute_here(task: Task, specs: tuple[CellSpec, ...], keep: Keep) -> None:
     """Compute one by one, with one thread as the workers do, so that sums round alike."""
     import torch
 
-    threads, workshop = torch.get_num_threads(), Workshop(task)
+    threads, workshop = torch.get_num_threads(), Workshop(task.graph, task.calibration)
     torch.set_num_threads(1)
     try:
         for spec in specs:
-            keep(spec, workshop.compute(spec))
+            keep(spec, compute_cell(workshop, task, spec))
     finally:
         torch.set_num_threads(threads)
 
@@ -134,12 +135,12 @@ def _serve(pipe: Connection, task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    workshop = Workshop(task)
+    workshop = Workshop(task.graph, task.calibration)
     try:
         while True:
             spec: CellSpec = pipe.recv()
             try:
-                answer: SweepCell | str = workshop.compute(spec)
+                answer: SweepCell | str = compute_cell(workshop, task, spec)
             except (QuantError, EdgeError) as error:
                 answer = str(error)
             pipe.send(answer)

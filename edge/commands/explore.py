@@ -22,10 +22,12 @@ from edge.commands.model import model_argument, weights_option
 @click.option("--weight-formats", help="Formats of the weights; default: those of --formats.")
 @click.option("--activation-formats", help="Formats of the activations; default: those of --formats.")
 @click.option(
-    "--passes", default="gptq+bias", show_default=True, help="Comma-separated: none, or scales, gptq, bias joined by +."
+    "--passes", default="scales+gptq+bias", show_default=True, help="Comma-separated: plain, or passes joined by +."
 )
 @click.option("--granularity", default="channel", show_default=True, help="Of weight scales: channel, tensor or both.")
-@click.option("--options", default="", help="Options and rules of every scheme, such as sym-p99.99;fc=w8a8.")
+@click.option(
+    "--options", default="mse-ends8", show_default=True, help="Options and rules of every scheme; sym-p99.99;fc=w8a8."
+)
 @click.option("--count", type=click.IntRange(min=1), default=256, show_default=True, help="Images that calibrate.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which images.")
 @click.option("--family", default="xcup", show_default=True, help="FPGA whose look-up tables are meant: xcup or ecp5.")
