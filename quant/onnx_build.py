@@ -27,7 +27,8 @@ class Build:
     `alias` leads from an ONNX name to the graph tensor or constant with its values. `quants` holds number formats of
     graph tensors, `constants` those of ONNX names that stand for a quantised constant. `codes` are the ONNX names
     that hold codes (behind a QuantizeLinear, before its DequantizeLinear), `clips` the limits of clipped constants,
-    `turned` the order of axes of transposed ones.
+    `turned` the order of axes of transposed ones. `ratios` are the scales per channel of graph tensors that had such
+    ones, relative to the one scale they have got (quant.onnx_channels).
     """
 
     model: OnnxModel
@@ -40,6 +41,7 @@ class Build:
     codes: dict[str, Stored] = field(default_factory=dict)
     clips: dict[str, tuple[int, int]] = field(default_factory=dict)
     turned: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ratios: dict[str, Array] = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
     labels: set[str] = field(default_factory=set)
 
@@ -70,6 +72,9 @@ class Build:
         name = self.source(node.input[index])
         if name not in self.shapes:
             raise refuse(self.model, node, f"input {index} ('{name}') must be computed, not a constant.")
+        if name in self.ratios and node.op_type != "Conv":
+            why = "which only a depthwise convolution can read; use one scale for activations."
+            raise refuse(self.model, node, f"its input '{name}' has one scale per channel, {why}")
         if name == self.model.input and self.model.input_dtype.kind in "iu" and name not in self.quants:
             raise refuse(self.model, node, f"input '{name}' holds integers; put a DequantizeLinear behind it.")
         return name

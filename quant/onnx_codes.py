@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from quant import onnx_nodes as convert
+from quant.graph import Quant
 from quant.onnx_build import Build
+from quant.onnx_channels import one_scale
 from quant.onnx_quant import Stored, narrowed, read_stored
 
 #: Operators on codes that mean the same as on real values.
@@ -19,10 +21,10 @@ def quantize(build: Build, node: Any) -> None:
     if build.is_constant(node.input[0]):
         build.alias[output] = build.source(node.input[0])
         return
-    check_activation(build, node, stored)
-    build.codes[output] = _clipped(build, output, stored)
+    stored = build.codes[output] = _clipped(build, output, stored)
+    quant = stored.quant if stored.quant.axis is None else one_scale(build, node, stored)
+    check_activation(build, node, quant)
     # The Clip that narrows the codes comes as a node of its own.
-    quant = build.codes[output].quant
     build.quantised(node, build.activation(node, 0), Stored(quant, stored.dtype))
 
 
@@ -65,7 +67,7 @@ def dequantize(build: Build, node: Any) -> None:
         known = narrowed(stored, *build.clips[name])
     elif name == model.input and model.input_dtype.kind in "iu":
         known = stored = read_stored(model, node, model.input_dtype.name)
-        check_activation(build, node, stored)
+        check_activation(build, node, stored.quant)
         build.quants[name] = stored.quant
         build.codes[name] = stored
     else:
@@ -107,9 +109,8 @@ def clip_constant(build: Build, node: Any) -> None:
     build.clips[output] = (int(max(low, -(1 << 31))), int(min(high, (1 << 31) - 1)))
 
 
-def check_activation(build: Build, node: Any, stored: Stored) -> None:
+def check_activation(build: Build, node: Any, quant: Quant) -> None:
     """Refuse grids that an activation cannot have."""
-    quant = stored.quant
     if len(quant.scale) > 1 or quant.format.bits > 16:
         what = "one scale per channel" if len(quant.scale) > 1 else f"{quant.format.name} codes"
         raise convert.refuse(
@@ -129,7 +130,9 @@ def _clip(build: Build, node: Any, stored: Stored) -> None:
         build.codes[output] = narrowed(stored, low + stored.shift, high + stored.shift)
         build.alias[output] = build.source(node.input[0])
     elif whole:
-        build.alias[output] = build.activation(node, 0)
+        build.alias[output] = build.source(node.input[0])
+    elif stored.quant.axis is not None:
+        raise convert.refuse(build.model, node, "limits on codes with one scale per channel are not supported.")
     else:
         build.quantised(node, build.activation(node, 0), build.codes[output])
 

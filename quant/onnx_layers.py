@@ -12,6 +12,7 @@ from quant import operators as ops
 from quant.formats import Array
 from quant.graph import Node, Quant
 from quant.onnx_build import Build
+from quant.onnx_channels import scaled, weight_factors
 from quant.onnx_quant import bias_units, finish_bias, quantise_constant
 
 
@@ -59,6 +60,9 @@ def _bias(build: Build, node: Any, weight: Array, quant: Quant | None) -> Array:
 def _layer(build: Build, node: Any, op: ops.Operator, weight: Array, quant: Quant | None) -> None:
     if quant is not None and quant.axis != 0:
         raise convert.refuse(build.model, node, "weight scales must run along the output channels.")
+    factors = weight_factors(build, node, len(weight))
+    if quant is not None and factors is not None:
+        quant = scaled(quant, factors)
     x, bias, label = build.activation(node, 0), _bias(build, node, weight, quant), build.label(node)
     names = build.parameter(f"{label}.weight", weight), build.parameter(f"{label}.bias", bias)
     if quant is not None:

@@ -9,6 +9,7 @@ which goes into the scale exactly.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from quant import onnx_nodes as convert
 from quant.formats import FORMATS, Array, Format, integer
 from quant.graph import Quant
 from quant.onnx_build import Build
+from quant.onnx_channels import one_scale
 from quant.onnx_codes import check_activation
 from quant.onnx_quant import BIPOLAR, INT32, Stored, scale_axis
 from quant.rounding import to_nearest_ordinals
@@ -38,7 +40,9 @@ def fake_quantize(build: Build, node: Any) -> None:
         raise convert.refuse(
             build.model, node, "binary activations (a sign) have no integer form here; only weights may be bipolar."
         )
-    check_activation(build, node, stored)
+    if stored.quant.axis is not None:
+        stored = replace(stored, quant=one_scale(build, node, stored))
+    check_activation(build, node, stored.quant)
     build.quantised(node, build.activation(node, 0), stored)
 
 

@@ -56,7 +56,7 @@ def test_a_small_net(tmp_path, preset):
     assert found.labels >= 0.95
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet20"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "kws"])
 def test_a_real_network(tmp_path, name):
     source, calibration, x = real(name)
     path = quantised(source, tmp_path / "nncf.onnx", calibration[:32])

@@ -308,7 +308,7 @@ REFUSALS = {
     ),
     "its scale must be positive and finite": (pair("x", "y"), {"u_s": np.float32(0)}),
     "its scale must be positive and finite.": (pair("x", "y"), {"u_s": np.float32(-1)}),
-    "activations with one scale per channel are not supported": (
+    "activations with one scale per channel are supported right behind a layer": (
         [
             NODE("QuantizeLinear", ["x", "s", "z"], ["a"], axis=1),
             NODE("DequantizeLinear", ["a", "s", "z"], ["y"], axis=1),
