@@ -25,7 +25,7 @@ from quant.subnet import uniform
 #: Training images kept out of every training: they score subnets for the predictor and the search.
 HELD_OUT = 5000
 FLOAT = Schedule(epochs=8, batch=256, rate=0.1)
-QUANTISED = Schedule(epochs=4, batch=256, rate=1e-3)
+QUANTISED = Schedule(epochs=8, batch=256, rate=1e-3)
 #: Widths that are also trained on their own.
 ALONE = (8, 4, 3)
 CALIBRATION = 2560

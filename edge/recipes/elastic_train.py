@@ -143,6 +143,8 @@ def train_elastic(
     if steps < 1 or schedule.epochs < 1:
         raise EdgeError(f"data '{dataset.name}' has too few training images for one batch of {schedule.batch}.")
     run = _Run(net, _optimiser(net, schedule.rate))
+    # The gradients of an earlier training are still there.
+    run.optimiser.zero_grad()
     if checkpoint is not None and checkpoint.exists():
         _restore(run, checkpoint)
     with repeatable(schedule), progress_bar(steps * (schedule.epochs - run.epoch), show) as advance:
