@@ -19,6 +19,7 @@ COMMANDS = (
     finetune.finetune,
     diagnose.diagnose,
     explore.sweep,
+    explore.search,
     model.export,
     bundle.verify,
     bundle.profile,

@@ -92,7 +92,7 @@ def plan(
     unknown = [word for word in granularities if word not in GRANULARITIES]
     if unknown:
         raise EdgeError(f"no granularity '{unknown[0]}'. Allowed: {', '.join(GRANULARITIES)}.")
-    rest = options if not options or options.startswith(("-", ";")) else f"-{options}"
+    rest = _rest(options)
     specs: dict[str, CellSpec] = {}
     for method in methods:
         for granularity in granularities:
@@ -102,6 +102,20 @@ def plan(
                     spec = CellSpec(_scheme(text), method)
                     specs.setdefault(spec.name, spec)
     return tuple(specs.values())
+
+
+def options_scheme(options: str) -> Scheme:
+    """Return a scheme with these options and rules; its formats are int8 and mean nothing.
+
+    Raises:
+        EdgeError: an option or rule does not parse.
+    """
+    return _scheme(f"w8a8{_rest(options)}")
+
+
+def _rest(options: str) -> str:
+    """Return options and rules as they stand behind a pair of formats."""
+    return options if not options or options.startswith(("-", ";")) else f"-{options}"
 
 
 def _scheme(text: str) -> Scheme:

@@ -107,6 +107,14 @@ def greedy(space: Space, score: Score, cost: Score, budget: float) -> Found:
     return Found(genome, known.score(genome), cost(genome), known.count, (known.score(genome),))
 
 
+def fitting(
+    space: Space, cost: Score, budget: float, count: int, rng: random.Random, window: float = 0.1
+) -> list[Genome]:
+    """Draw random genomes that cost between `budget * (1 - window)`, where the space allows, and `budget`."""
+    limits = (budget * (1 - window), budget)
+    return [_fitted(space, cost, limits, tuple(rng.choice(v) for v in space), rng) for _ in range(count)]
+
+
 def check_budget(space: Space, cost: Score, budget: float) -> None:
     """Raise QuantError when no genome meets the budget."""
     least = cost(tuple(values[0] for values in space))

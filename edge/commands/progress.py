@@ -8,7 +8,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def counter(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function of (done, total) that moves a bar on standard error; silent where that is no terminal."""
+    """Give a function of (done, total) that moves a bar on standard error."""
+    with steps() as tell:
+        yield lambda done, total: tell(what, done, total)
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function of (step, done, total) that moves and names a bar; no bar where standard error is no terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -19,7 +26,14 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda step, done, total: progress.update(bar, description=step, completed=done, total=total)

@@ -1,0 +1,234 @@
+"""Formats for every layer within a budget: evolution on a predictor beside greedy sensitivity and uniform formats.
+
+Networks are scored on calibration images, by the divergence of their labels' probabilities from the float network's;
+test images only say, at the end, what the choices are worth.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from devices.run_record import Accuracy
+from edge import evaluate
+from edge.calibration import calibration_inputs
+from edge.dataset import Dataset
+from edge.evaluate import compare_labels
+from edge.sweep_cell import is_exact
+from quant.cost import Cost, Summary, summary
+from quant.formats import Array, Format
+from quant.graph import Graph
+from quant.luts import XCUP, Family
+from quant.method import Method
+from quant.mixed import cost_of, mixed, scheme_of, uniform
+from quant.predictor import Predictor, fit, kendall_tau, one_hot
+from quant.ptq import prepare
+from quant.ranges import check_calibration
+from quant.scheme import Scheme
+from quant.search import Genome, check_budget, evolve, fitting, greedy
+from quant.simulate import simulate
+from quant.workshop import Workshop
+
+#: Budgets a person may give, and the cost each limits.
+BUDGETS: Mapping[str, Callable[[Cost], float]] = {
+    "bytes": lambda found: float(found.parameter_bytes),
+    "luts": lambda found: found.luts_per_mac,
+    "bops": lambda found: float(found.bit_operations),
+}
+#: Share of the samples that the predictor does not see and is judged by.
+HELD_OUT = 0.2
+#: Divergences below this are rounding errors of float32.
+LEAST = 1e-7
+#: Evolutions on the predictor, each with a seed of its own; the best measured result counts.
+RUNS = 4
+
+#: Called with what is done, and how far: (step, done, total).
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchJob:
+    """What to search: a float model and data, the formats to choose from, the limit, and how long to look.
+
+    `budget` is of the kind `kind` (a key of BUDGETS). `options` is a scheme whose options and rules hold for all.
+    """
+
+    graph: Graph
+    dataset: Dataset
+    weights: tuple[Format, ...]
+    activations: tuple[Format, ...]
+    options: Scheme
+    method: Method
+    kind: str
+    budget: float
+    samples: int = 160
+    population: int = 64
+    generations: int = 60
+    count: int = 256
+    seed: int = 0
+    family: Family = XCUP
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One choice of formats: how it was found, its scheme, costs, score and accuracy on the test images.
+
+    `divergence` is the mean Kullback-Leibler divergence from the float network on the calibration images, in nats.
+    `exact` says whether the integer reference takes it.
+    """
+
+    found_by: str
+    scheme: str
+    spent: float
+    cost: Summary
+    divergence: float
+    exact: bool
+    accuracy: Accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """All choices within the budget; Kendall's tau is the predictor's on networks it had not seen."""
+
+    kind: str
+    budget: float
+    measured: int
+    tau: float | None
+    choices: tuple[Choice, ...]
+
+
+class Meter:
+    """Measures genomes of one job, each once."""
+
+    def __init__(self, job: SearchJob):
+        """Prepare the network, its inputs, and the float network's probabilities."""
+        graph = prepare(job.graph)
+        self.job, self.space = job, mixed(graph, job.options, job.weights, job.activations)
+        self.inputs = check_calibration(graph, calibration_inputs(graph, job.dataset, job.count, job.seed))
+        self.workshop = Workshop(graph, self.inputs)
+        self.float_logits = _log_softmax(simulate(graph, self.inputs))
+        self.divergences: dict[Genome, float] = {}
+
+    def cost(self, genome: Genome) -> Cost:
+        """Return what a genome costs."""
+        return cost_of(self.space, genome, self.job.family)
+
+    def spent(self, genome: Genome) -> float:
+        """Return what a genome takes of the budget."""
+        return BUDGETS[self.job.kind](self.cost(genome))
+
+    def quantised(self, genome: Genome) -> Graph:
+        """Return a genome's network."""
+        return self.workshop.quantised(scheme_of(self.space, genome), self.job.method)
+
+    def divergence(self, genome: Genome) -> float:
+        """Return the mean KL divergence of a genome's label probabilities from the float network's."""
+        if genome not in self.divergences:
+            with torch.inference_mode():
+                logits = _log_softmax(simulate(self.quantised(genome), self.inputs))
+            each = (np.exp(self.float_logits) * (self.float_logits - logits)).sum(axis=1)
+            self.divergences[genome] = max(float(each.mean()), LEAST)
+        return self.divergences[genome]
+
+
+def _log_softmax(outputs: Array) -> Array:
+    logits = outputs.reshape(len(outputs), -1).astype(np.float64)
+    logits -= logits.max(axis=1, keepdims=True)
+    result: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return result
+
+
+def search(job: SearchJob, tell: Tell = lambda step, done, total: None) -> SearchResult:
+    """Search, and measure what was found beside all uniform choices that meet the budget.
+
+    Raises:
+        QuantError: no choice meets the budget, or the model cannot be quantised.
+        EdgeError: data and model do not fit.
+    """
+    evaluate.check_classes(job.graph, job.dataset)
+    meter = Meter(job)
+    check_budget(meter.space.space, meter.spent, job.budget)
+    even = [genome for genome in uniform(meter.space) if meter.spent(genome) <= job.budget]
+    by_greed = _greedy(meter, tell)
+    evolved, tau = _evolution(meter, even, tell)
+    measured = len(meter.divergences)
+    named = [("evolution", evolved), ("greedy", by_greed), *(("uniform", genome) for genome in even)]
+    truth = job.dataset.y_test
+    test = evaluate.inputs_of(meter.workshop.graph, job.dataset, job.dataset.x_test)
+    float_guess = simulate(meter.workshop.graph, test).reshape(len(test), -1).argmax(axis=1)
+    choices = []
+    for index, (name, genome) in enumerate(named):
+        tell("test images", index, len(named))
+        choices.append(_choice(meter, name, genome, test, truth, float_guess))
+    return SearchResult(job.kind, job.budget, measured, tau, tuple(choices))
+
+
+def _greedy(meter: Meter, tell: Tell) -> Genome:
+    total = 1 + sum(len(values) - 1 for values in meter.space.space)
+
+    def score(genome: Genome) -> float:
+        tell("greedy sensitivity", min(len(meter.divergences), total), total)
+        return -meter.divergence(genome)
+
+    return greedy(meter.space.space, score, meter.spent, meter.job.budget).genome
+
+
+def _evolution(meter: Meter, even: Sequence[Genome], tell: Tell) -> tuple[Genome, float | None]:
+    """Measure samples and uniform choices below the budget, teach the predictor, evolve on it.
+
+    Returns:
+        The best genome that was measured here (what the greedy search found is not looked at), and the predictor's tau.
+    """
+    job, space, rng = meter.job, meter.space.space, random.Random(meter.job.seed)
+    samples = list(dict.fromkeys(fitting(space, meter.spent, job.budget, job.samples, rng)))
+    for index, genome in enumerate(samples):
+        tell("samples", index, len(samples))
+        meter.divergence(genome)
+    predictor, tau = _teach(meter, samples)
+    candidates = [*samples, *even]
+    if predictor is not None:
+        ranked = sorted(candidates, key=meter.divergence)
+        for run in range(RUNS):
+            tell("evolution", run, RUNS)
+            found = evolve(
+                space,
+                lambda genome: float(predictor(one_hot([genome], space))[0]),
+                meter.spent,
+                job.budget,
+                population=job.population,
+                generations=job.generations,
+                seed=job.seed + run,
+                first=ranked[: job.population // 4],
+            )
+            candidates.append(found.genome)
+    return min(candidates, key=meter.divergence), tau
+
+
+def _teach(meter: Meter, samples: list[Genome]) -> tuple[Predictor | None, float | None]:
+    """Fit the predictor to most of the samples; tau is of the rest. None where there are too few to learn from."""
+    held = round(HELD_OUT * len(samples))
+    scores = np.array([-np.log10(meter.divergence(genome)) for genome in samples])
+    features = one_hot(samples, meter.space.space)
+    if held < 2 or len(set(scores[:held])) < 2:
+        return None, None
+    predictor = fit(features[held:], scores[held:], seed=meter.job.seed)
+    return predictor, kendall_tau(predictor(features[:held]), scores[:held])
+
+
+def _choice(meter: Meter, name: str, genome: Genome, test: Array, truth: Array, float_guess: Array) -> Choice:
+    quantised = meter.quantised(genome)
+    with torch.inference_mode():
+        guess = simulate(quantised, test).reshape(len(test), -1).argmax(axis=1)
+    return Choice(
+        found_by=name,
+        scheme=str(scheme_of(meter.space, genome)),
+        spent=meter.spent(genome),
+        cost=summary(meter.cost(genome)),
+        divergence=meter.divergence(genome),
+        exact=is_exact(quantised),
+        accuracy=compare_labels(truth, float_guess, guess),
+    )
