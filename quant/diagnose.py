@@ -26,11 +26,11 @@ from quant.scheme import Scheme
 from quant.simulate import simulate
 
 #: A cure helps when the logits gain at least this much.
-HELPS_DB = 1.0
+HELPS_DB = 0.5
 #: A gain is infinite when there was no signal before or no noise after; it is stated as this.
 MOST_DB = 999.0
 #: The name of all cures that helped, tried together.
-TOGETHER = "all that helped, together"
+TOGETHER = "all of these together"
 
 #: Called with what is done now, steps done, and steps in all.
 Progress = Callable[[str, int, int], None]

@@ -54,6 +54,24 @@ def test_the_added_pass_takes_out_what_does_nothing(added):
     assert thinner.nodes[1].inputs == ("t1",)
 
 
+def test_the_added_cause_and_its_cure(added):
+    pytest.importorskip("onnxruntime", reason="ranges are estimated in onnxruntime")
+    from quant.diagnose import diagnose
+    from quant.diagnosis.cures import Plan, carry_out
+    from quant.ptq import prepare
+    from quant.scheme import parse_scheme
+    from tests import faulty_nets
+
+    graph, x = prepare(faulty_nets.plain()), faulty_nets.data()
+    scheme = parse_scheme("w8a8-sym")
+    rows = diagnose(graph, scheme, x).rows
+    found = {row.facts.name: added["WASTED_SIGN"].find(row.facts) for row in rows}
+    assert {name for name, evidence in found.items() if evidence is not None} == {"n0", "n2", "n4"}
+    cured = added["ASYMMETRIC"].change(Plan(graph, scheme, x))
+    assert carry_out(cured).quant("n1.out").zero == -128
+    assert added["ASYMMETRIC"].change(cured) is None
+
+
 def test_the_added_target_writes(added, tmp_path):
     target = added["TARGET"]
     assert isinstance(target, Target)

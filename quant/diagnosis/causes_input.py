@@ -8,8 +8,8 @@ from quant.diagnosis.facts import Facts
 from quant.diagnosis.finding import Evidence
 from quant.diagnosis.spread import grid_ends
 
-#: Data beyond the input's grid, or far inside it, by this factor; beyond it must be most of them.
-WIDER, NARROWER, OUTSIDE = 2.0, 1 / 8, 0.5
+#: Data beyond the input's grid, or far inside it, by this factor; beyond it, this share of their energy is lost.
+WIDER, NARROWER, LOST = 2.0, 1 / 8, 0.3
 #: What the first layer's weights give against its bias; trained networks lie between 1 and 7.
 GAIN_HIGH, GAIN_LOW = 30.0, 1 / 30
 #: Raw pixels reach at least this, normalised ones at most that.
@@ -30,8 +30,8 @@ def _against_grid(facts: Facts) -> Evidence | None:
     low, high = facts.damage.spread.ends
     grid_low, grid_high = grid_ends(facts.quant)
     ratio = float(max(high / grid_high if grid_high > 0 else 0.0, low / grid_low if grid_low < 0 else 0.0))
-    most = facts.damage.spread.outside >= OUTSIDE * facts.damage.spread.count
-    if ratio > NARROWER and not (ratio > WIDER and most):
+    lost = facts.damage.local.noise >= LOST * facts.damage.local.signal
+    if ratio > NARROWER and not (ratio > WIDER and lost):
         return None
     numbers = {"grid_low": grid_low, "grid_high": grid_high, "low": low, "high": high}
     text = f"the data span {low:.3g} .. {high:.3g}, the quantised input {grid_low:.3g} .. {grid_high:.3g}"

@@ -41,7 +41,4 @@ def _helps(trials: Sequence[Trial]) -> str:
         return "No cure that was tried helps." if trials else "There is no cure to try."
     best = max(helped, key=lambda t: t.gain_db or 0.0)
     assert best.score is not None
-    return (
-        f"{best.cure[0].upper()}{best.cure[1:]} helps most: {best.gain_db:+.1f} dB, {best.score.agreement:.1%} of the "
-        "labels unchanged."
-    )
+    return f"What helps most: {best.cure}, {best.gain_db:+.1f} dB, {best.score.agreement:.1%} of the labels unchanged."
