@@ -16,8 +16,7 @@ def equalise(graph: Graph) -> Graph:
     """Scale the channels between layers by c = sqrt(r_sink / r_source), r the largest |weight| (arXiv 1906.04721).
 
     Repeated over all pairs until nothing moves. Exact: only across Relu or no activation; a pair with an upper clip in
-    between (ReLU6) is left alone, for the clip is one number for all channels. `smooth` scales such pairs as far as
-    the calibration data shows that the clip stays out of the way.
+    between (ReLU6) is left alone, for the clip is one number for all channels.
     """
     for _ in range(ITERATIONS):
         moved = 0.0

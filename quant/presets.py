@@ -1,0 +1,218 @@
+"""Presets: how much work quantisation does to keep a network's accuracy, and what it chose.
+
+`fast` applies one method without looking. `default` and `best` measure candidates on calibration images that no pass
+has seen, keep the best, and always have plain min-max among them; so by that measure they never end worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quant.assign import activation_formats, weight_formats
+from quant.errors import QuantError
+from quant.formats import Array, FloatArray
+from quant.graph import Graph
+from quant.method import Method, parse_method, reshape, set_layers
+from quant.names import find
+from quant.ptq import lay_out, scheme_ranges
+from quant.range_search import Histogram, collect_histograms, fitted_ranges
+from quant.ranges import Ranges, estimate_ranges
+from quant.scheme import Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset: which ranges and methods compete, on how many images.
+
+    `images` bounds what layer-wise passes calibrate on, `judged` the images candidates are compared on.
+    """
+
+    name: str
+    summary: str
+    criteria: tuple[str, ...]
+    methods: tuple[str, ...]
+    shapes: tuple[str, ...]
+    images: int
+    judged: int
+
+
+PRESETS = (
+    Preset("fast", "one method, nothing measured", (), ("bias",), (), 32, 0),
+    Preset(
+        "default",
+        "tries range estimators, GPTQ and equalisation, keeps what helps",
+        ("mse",),
+        ("bias", "scales+gptq+bias", "scales+compensate+gptq+bias"),
+        ("cle", "smooth"),
+        192,
+        64,
+    ),
+    Preset(
+        "best",
+        "as default, with more range estimators, learned rounding, rotation and more images",
+        ("mse", "kl", "p99.99", "p99.9"),
+        ("bias", "scales+gptq+bias", "scales+compensate+gptq+bias", "scales+compensate+learned+bias"),
+        ("cle", "smooth", "hadamard"),
+        1024,
+        256,
+    ),
+)
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset called `name`, or raise QuantError with the nearest known name."""
+    return find(name, PRESETS, "preset", QuantError)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate, what it lost (`relative_error` of its logits) and the share of labels that stay as in float."""
+
+    scheme: Scheme
+    method: Method
+    loss: float
+    agreement: float
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A quantised graph, how it was made, and every candidate that was measured, in order of trial."""
+
+    graph: Graph
+    scheme: Scheme
+    method: Method
+    trials: tuple[Trial, ...]
+
+    def reasons(self) -> Iterator[str]:
+        """Yield a line for each trial, and the choice."""
+        for trial in self.trials:
+            yield (
+                f"tried {trial.scheme} with {trial.method}: logit error {trial.loss:.3%}, "
+                f"{trial.agreement:.1%} labels as float"
+            )
+        why = "least logit error on held-out calibration images" if self.trials else "fixed by the preset"
+        yield f"chose {self.scheme} with {self.method} ({why})"
+
+
+Say = Callable[[str], None]
+
+
+def quantise_by(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array, say: Say | None = None) -> Choice:
+    """Quantise a prepared float graph by a preset.
+
+    Args:
+        graph: from `quant.ptq.prepare`.
+        scheme: formats and granularity. A range estimator it names is kept, else the preset's compete.
+        preset: one of PRESETS.
+        inputs: checked calibration inputs, float32 [N, ...].
+        say: told what is tried, as it is tried.
+    """
+    if not preset.judged:
+        return _fast(graph, scheme, preset, inputs)
+    return _Contest(graph, scheme, preset, inputs, say or (lambda _: None)).decide()
+
+
+def _fast(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array) -> Choice:
+    method = parse_method(preset.methods[0])
+    narrow = min(fmt.bits for fmt in weight_formats(graph, scheme).values()) < 8
+    if narrow:
+        method = parse_method("scales+gptq+bias")
+    made = lay_out(graph, scheme, scheme_ranges(graph, scheme, inputs))
+    return Choice(set_layers(made, graph, method, inputs[: preset.images]), scheme, method, ())
+
+
+class _Contest:
+    """The candidates of one preset on one network; keeps what several of them share."""
+
+    def __init__(self, graph: Graph, scheme: Scheme, preset: Preset, inputs: Array, say: Say) -> None:
+        self.graph, self.scheme, self.preset, self.say = graph, scheme, preset, say
+        held = min(preset.judged, max(1, len(inputs) // 3))
+        self.inputs, self.judged, self.learned = inputs, inputs[-held:], inputs[:-held][: preset.images]
+        if len(self.learned) == 0:
+            self.learned = inputs
+        from quant.simulate import simulate
+
+        self.wanted = _flat(simulate(graph, self.judged))
+        self.trials: list[Trial] = []
+        self.best: tuple[float, Graph, Scheme, Method] | None = None
+
+    def decide(self) -> Choice:
+        """Run the trials: ranges first, then methods on the best ranges, then reshaped float graphs."""
+        histograms = None
+        if self.scheme.criterion is None and self.scheme.percentile is None:
+            histograms = collect_histograms(self.graph, self.learned)
+        for scheme, ranges in self._range_candidates(histograms):
+            self._try(lay_out(self.graph, scheme, ranges), scheme, Method())
+        _, base, scheme, _ = self._winner()
+        for name in self._methods():
+            method = parse_method(name)
+            self._try(set_layers(base, self.graph, method, self.learned), scheme, method)
+        for shape in self.preset.shapes:
+            self._try_shape(shape)
+        _, graph, scheme, method = self._winner()
+        return Choice(graph, scheme, method, tuple(self.trials))
+
+    def _range_candidates(self, histograms: dict[str, Histogram] | None) -> Iterator[tuple[Scheme, Ranges]]:
+        yield self.scheme, scheme_ranges(self.graph, self.scheme, self.inputs)
+        if histograms is None:
+            return
+        formats = activation_formats(self.graph, self.scheme)
+        for name in self.preset.criteria:
+            if name.startswith("p"):
+                other = replace(self.scheme, percentile=float(name[1:]))
+                yield other, estimate_ranges(self.graph, self.learned, other.percentile)
+            else:
+                other = replace(self.scheme, criterion=name)
+                yield other, fitted_ranges(histograms, formats, name, symmetric=other.symmetric)
+
+    def _methods(self) -> tuple[str, ...]:
+        """Return the preset's methods; rounding at 8 bits is not worth GPTQ's time, so wide weights get the first."""
+        narrow = min(fmt.bits for fmt in weight_formats(self.graph, self.scheme).values()) < 8
+        return self.preset.methods if narrow or self.preset.name == "best" else self.preset.methods[:1]
+
+    def _try_shape(self, shape: str) -> None:
+        _, _, scheme, method = self._winner()
+        names = (shape, *method.steps)
+        steps = tuple(step for step in ("hadamard", "cle", "smooth") if step in names)
+        wider = Method((*steps, *(name for name in method.steps if name not in steps)))
+        shaped = reshape(self.graph, wider, self.learned)
+        if all(np.array_equal(shaped.weights[k], w) for k, w in self.graph.weights.items()):
+            return
+        laid = lay_out(shaped, scheme, scheme_ranges(shaped, scheme, self.learned))
+        self._try(set_layers(laid, shaped, wider, self.learned), scheme, wider)
+
+    def _try(self, graph: Graph, scheme: Scheme, method: Method) -> None:
+        from quant.simulate import simulate
+
+        found = _flat(simulate(graph, self.judged))
+        trial = Trial(scheme, method, relative_error(self.wanted, found), _agreement(self.wanted, found))
+        self.trials.append(trial)
+        self.say(f"{scheme} with {method}: logit error {trial.loss:.3%}")
+        if self.best is None or trial.loss < self.best[0]:
+            self.best = (trial.loss, graph, scheme, method)
+
+    def _winner(self) -> tuple[float, Graph, Scheme, Method]:
+        assert self.best is not None
+        return self.best
+
+
+def _flat(values: Array) -> FloatArray:
+    flat: FloatArray = values.reshape(len(values), -1).astype(np.float64)
+    return flat
+
+
+def relative_error(wanted: FloatArray, found: FloatArray) -> float:
+    """Return the power of the error of logits [N, C] relative to that of the logits, both without their class mean.
+
+    Labels of a few dozen images hardly tell candidates apart, nor do probabilities, which are near 0 and 1 on training
+    images; every logit of every image counts here. A constant added to all classes changes no label and counts nothing.
+    """
+    signal, noise = (values - values.mean(axis=1, keepdims=True) for values in (wanted, found - wanted))
+    return float(np.square(noise).sum() / max(np.square(signal).sum(), np.finfo(np.float64).tiny))
+
+
+def _agreement(wanted: FloatArray, found: FloatArray) -> float:
+    return float((wanted.argmax(axis=1) == found.argmax(axis=1)).mean())
