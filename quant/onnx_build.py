@@ -16,6 +16,8 @@ from quant.onnx_quant import Stored
 from quant.onnx_read import OnnxModel
 from quant.rounding import quantise
 
+#: ONNX operators that keep every channel to itself.
+CHANNEL_MOVES = ("MaxPool", "Pad")
 #: ONNX operators that put real values on a grid.
 ROUNDINGS = ("FloatQuant", "IntQuant", "Quant", "QuantizeLinear")
 
@@ -72,7 +74,7 @@ class Build:
         name = self.source(node.input[index])
         if name not in self.shapes:
             raise refuse(self.model, node, f"input {index} ('{name}') must be computed, not a constant.")
-        if name in self.ratios and node.op_type != "Conv":
+        if name in self.ratios and node.op_type not in ("Conv", *CHANNEL_MOVES):
             why = "which only a depthwise convolution can read; use one scale for activations."
             raise refuse(self.model, node, f"its input '{name}' has one scale per channel, {why}")
         if name == self.model.input and self.model.input_dtype.kind in "iu" and name not in self.quants:
@@ -98,6 +100,8 @@ class Build:
         Where only roundings read it, it may take their grid (`quant.onnx_complete`).
         """
         node = self.nodes[-1]
+        if node.inputs[0] in self.ratios:
+            self.ratios[node.output] = self.ratios[node.inputs[0]]
         readers = [other.op_type for other in self.model.nodes if node.output in other.input]
         if readers and all(kind in ROUNDINGS for kind in readers) and node.output != self.model.output:
             return

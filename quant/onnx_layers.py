@@ -64,10 +64,33 @@ def _layer(build: Build, node: Any, op: ops.Operator, weight: Array, quant: Quan
     if quant is not None and factors is not None:
         quant = scaled(quant, factors)
     x, bias, label = build.activation(node, 0), _bias(build, node, weight, quant), build.label(node)
+    if quant is not None and bias.dtype == np.int32:
+        weight, quant, bias = _fit_int32(build.quants[x], weight, quant, bias)
     names = build.parameter(f"{label}.weight", weight), build.parameter(f"{label}.bias", bias)
     if quant is not None:
         build.quants[names[0]] = quant
     build.emit(node, op, (x, *names), label)
+
+
+def _fit_int32(x: Quant, weight: Array, quant: Quant, bias: Array) -> tuple[Array, Quant, Array]:
+    """Double the weight scale of channels whose sum could leave int32, and halve their codes and bias.
+
+    Tools that sum in float let the bias of an all but dead channel fill int32 (ONNX Runtime scales weights until it
+    just fits). Beside such a bias the weights hardly count, so that rounding their halves moves no output by a step.
+    """
+    codes, sums, fmt = weight.astype(np.int64), bias.astype(np.int64), x.format
+    reach = max(abs(fmt.min_ordinal - x.zero), abs(fmt.max_ordinal - x.zero))
+    scale = np.broadcast_to(np.array(quant.scale), (len(weight),)).copy()
+    while True:
+        most = np.abs(codes.reshape(len(codes), -1)).sum(axis=1) * reach + np.abs(sums)
+        over = most >= 1 << 31
+        if not over.any():
+            break
+        codes[over], sums[over] = np.rint(codes[over] / 2), np.rint(sums[over] / 2)
+        scale[over] *= 2
+    if np.array_equal(sums, bias):
+        return weight, quant, bias
+    return codes.astype(weight.dtype), replace(quant, scale=tuple(scale.tolist()), axis=0), sums.astype(np.int32)
 
 
 def conv(build: Build, node: Any) -> None:

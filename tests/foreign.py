@@ -85,7 +85,7 @@ def agreement(path: Path, x: Array, values: Mapping[str, Array]) -> Agreement:
     theirs = {
         name: foreign_codes(model, graph.quant(name), name, values)
         for name in graph.activations()
-        if name.removesuffix(".real") in values
+        if name.removesuffix(".real") in values and not _moves_channels(model, name)
     }
     for node in graph.nodes:
         if node.output in theirs and node.clip is not None:
@@ -102,7 +102,7 @@ def agreement(path: Path, x: Array, values: Mapping[str, Array]) -> Agreement:
         codes = execute(program, step, theirs, fast_dot)
         single = apply(sim, node, [real.get(name) for name in node.inputs])
         if step.y not in theirs:
-            # A Requantize before a Concat, which the file has no tensor for.
+            # A Requantize before a Concat has no tensor in the file; scales per channel no codes behind a Pad.
             theirs[step.y], real[step.y] = codes, single
             continue
         gaps.append(_gap(quant, codes, theirs[step.y]))
@@ -139,6 +139,16 @@ def foreign_codes(model: Any, quant: Quant, name: str, values: Mapping[str, Arra
     stored = values[_behind(model, name, ("Clip",))]
     shift = 0 if stored.dtype.kind == "i" else 1 << (quant.format.bits - 1)
     return quant.format.from_ordinals(stored.astype(np.int64) - shift)
+
+
+def _moves_channels(model: Any, name: str) -> bool:
+    """Whether a tensor is a padded one with a scale per channel: the graph has one scale there."""
+    makers = {node.output[0]: node for node in model.graph.node}
+    scalar = {item.name for item in model.graph.initializer if not item.dims or list(item.dims) == [1]}
+    if name not in makers or makers[name].op_type != "Pad" or makers[name].input[0] not in makers:
+        return False
+    before = makers[makers[name].input[0]]
+    return before.op_type == "DequantizeLinear" and before.input[1] not in scalar
 
 
 def _behind(model: Any, name: str, kinds: tuple[str, ...]) -> str:
