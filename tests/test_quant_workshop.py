@@ -46,7 +46,7 @@ def test_with_exact_inputs_it_is_what_the_passes_make(network, workshop, name, p
     plain = workshop.quantised(scheme, parse_method("plain"))
     errors = [float(np.square(simulate(made, inputs) - exact).mean()) for made in (alone, shared, plain)]
     assert 0 < errors[1] < 2 * errors[0]
-    assert errors[1] <= errors[2]
+    assert "gptq" not in passes or errors[1] < errors[2]
     assert len(np.unique(simulate(shared, inputs).argmax(axis=1))) > 5
 
 
