@@ -144,6 +144,9 @@ def _layer(record: dict[str, Any], arrays: dict[str, Array]) -> Layer:
 
 
 def _table(arrays: dict[str, Array], place: str, widths: list[int], signed: bool) -> Table:
+    # JSON has more types than the table: 2.0 and "yes" would be written back as they came.
+    if type(signed) is not bool or any(type(bits) is not int for bits in widths):
+        raise QuantError(f"'{place}': widths must be whole numbers, and 'signed' true or false.")
     return Table(tuple(widths), signed, *(arrays[f"{place}/{part}"] for part in _PARTS))
 
 
