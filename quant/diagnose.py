@@ -10,6 +10,7 @@ import numpy as np
 from quant.diagnosis.causes import CAUSES, FALLBACKS
 from quant.diagnosis.cures import CURES, Cure, Plan, carry_out, silenced
 from quant.diagnosis.damage import compare_outputs, measure
+from quant.diagnosis.equalised import scaled_alike
 from quant.diagnosis.facts import MATTERS, Facts, facts_of, is_healthy
 from quant.diagnosis.finding import Cause, Finding
 from quant.diagnosis.foreign import scheme_of
@@ -83,7 +84,7 @@ def diagnose_quantised(
 
 def _diagnose(raw: Graph, quantised: Graph, plan: Plan, test: Labelled | None, progress: Progress | None) -> Diagnosis:
     say = progress or (lambda what, done, steps: None)
-    pair = match_graphs(plan.graph, quantised)
+    pair, equalised = scaled_alike(match_graphs(plan.graph, quantised))
     measured = measure(pair, plan.inputs, lambda done, steps: say("layers", done, steps))
     facts = facts_of(pair, measured, raw, drift_of(raw, plan.inputs))
     healthy = is_healthy(measured.total)
@@ -99,6 +100,7 @@ def _diagnose(raw: Graph, quantised: Graph, plan: Plan, test: Labelled | None, p
         rows=rows,
         trials=trials,
         unmatched=pair.unmatched,
+        equalised=equalised,
         float_accuracy=_accuracy(plan.graph, test),
         test_images=len(test.labels) if test else 0,
         summary=summarise(rows, trials, score, healthy, len(plan.inputs)),
@@ -109,6 +111,9 @@ def find_causes(facts: Facts, healthy: bool) -> tuple[Finding, ...]:
     """Return the causes in one layer: those whose part matters for the logits, else that bits are too few."""
     asked = [cause for cause in CAUSES if cause.always or (not healthy and _matters(facts, cause))]
     found = [finding for cause in asked if (finding := _finding(facts, cause)) is not None]
+    if any(finding.cause == "other_weights" for finding in found):
+        # What else is odd about them says nothing about rounding.
+        found = [f for f in found if f.part != "weights" or f.cause == "other_weights"]
     known = {part for finding in found for part in (finding.part, *_covered(finding))}
     missing = [c for c in FALLBACKS if not healthy and c.part not in known and _matters(facts, c)]
     return (*found, *(finding for c in missing if (finding := _finding(facts, c)) is not None))

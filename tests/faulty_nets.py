@@ -9,7 +9,7 @@ import numpy as np
 from quant.formats import Array
 from quant.graph import Graph
 from quant.onnx_write import run_float
-from quant.ptq import lay_out, prepare
+from quant.ptq import lay_out, prepare, quantise
 from quant.ranges import estimate_ranges
 from quant.scheme import parse_scheme
 from tests.float_nets import INF, Net, inputs
@@ -83,6 +83,13 @@ def scaled_channel(graph: Graph, node: str, factor: float, bias: float | None = 
 
 def weight_disparity() -> Case:
     return Case(scaled_channel(plain(), FIRST, 256.0), "w8a16-pt", data(), FIRST)
+
+
+def other_weights() -> Case:
+    graph, x = plain(), data()
+    weight, _ = parameters(graph, SECOND)
+    mixed = changed(graph, **{weight: graph.weights[weight][::-1]})
+    return Case(graph, "w8a8", x, SECOND, quantise(mixed, parse_scheme("w8a8"), x))
 
 
 def dead_weights() -> Case:
@@ -198,6 +205,7 @@ FAULTS = (
     ("preprocessing", preprocessing_too_small),
     ("preprocessing", preprocessing_of_a_batch_norm),
     ("preprocessing", preprocessing_of_a_file),
+    ("other_weights", other_weights),
     ("bias_overflow", bias_overflow),
     ("dead_weights", dead_weights),
     ("dead_channels", dead_channels),

@@ -29,6 +29,7 @@ KEYS = {
     "layers",
     "cures",
     "unmatched",
+    "equalised",
 }
 
 

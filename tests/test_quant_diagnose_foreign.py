@@ -19,9 +19,11 @@ from quant.diagnosis.foreign import scheme_of  # noqa: E402
 from quant.diagnosis.pair import match_graphs  # noqa: E402
 from quant.errors import QuantError  # noqa: E402
 from quant.graph import Graph  # noqa: E402
+from quant.method import apply_method, parse_method  # noqa: E402
 from quant.onnx_import import load_onnx  # noqa: E402
 from quant.onnx_write import to_float_onnx  # noqa: E402
 from quant.operators import Conv, Gemm  # noqa: E402
+from quant.passes.scaling import find_pairs, rescale  # noqa: E402
 from quant.ptq import prepare, quantise  # noqa: E402
 from quant.scheme import parse_scheme  # noqa: E402
 from tests import faulty_nets  # noqa: E402
@@ -98,7 +100,7 @@ def test_a_file_calibrated_on_other_data(tmp_path):
     finding = next(finding for finding in found.findings if finding.layer == "x")
     assert finding.cause == "preprocessing"
     assert finding.numbers["high"] / finding.numbers["grid_high"] == pytest.approx(255, rel=0.05)
-    assert found.trials[0].cure == "calibrate again"
+    assert found.trials[0].cure == "quantise again"
     assert found.trials[0].helped
 
 
@@ -121,7 +123,7 @@ def test_a_file_of_nncf(tmp_path):
     assert found.unmatched == ()
     # NNCF takes the mean of each image's minimum and maximum; the means of these images lie far apart.
     assert {finding.cause for finding in found.findings} <= {"clipped_range"}
-    assert all(trial.helped for trial in found.trials if trial.cure == "calibrate again")
+    assert all(trial.helped for trial in found.trials if trial.cure == "quantise again")
 
 
 @pytest.mark.parametrize("name", ["w8a8, float bias", "w4a8", "w2a4"])
@@ -140,7 +142,7 @@ def test_a_file_of_brevitas(tmp_path, name):
     if "w8" in name:
         # Brevitas' ranges come from a few other images and cut off what goes beyond.
         cut = [trial for trial in found.trials if trial.cause == "clipped_range"]
-        assert [trial.cure for trial in cut] == ["calibrate again"]
+        assert [trial.cure for trial in cut] == ["quantise again"]
         assert cut[0].helped
     weighted = [row.facts for row in found.rows if row.facts.damage.weights is not None]
     assert len(weighted) == 4
@@ -169,6 +171,23 @@ class FloatTwin(torch.nn.Module):
         x = torch.nn.functional.max_pool2d(x, 2)
         x = self.conv(x, self.pointwise_weight, self.pointwise_bias).relu()
         return self.linear(x.mean(dim=(2, 3)), self.fc_weight, self.fc_bias)
+
+
+@pytest.mark.parametrize("passes", ["cle", "smooth"])
+def test_channels_that_were_scaled_are_compared_alike(passes):
+    graph, x = prepare(faulty_nets.plain()), faulty_nets.data()
+    # The same function with very uneven channels between the convolutions, for the pass to even out.
+    first, *_ = find_pairs(graph)
+    graph = rescale(graph, first, np.exp2(np.linspace(-3, 3, faulty_nets.WIDTH)))
+    quantised = apply_method(graph, parse_scheme("w8a8"), parse_method(passes), x)
+    found = diagnose_quantised(quantised, graph, x)
+    assert found.equalised[0] == "n0"
+    assert (found.healthy, found.findings) == (True, ())
+    # What is left between the weights is the rounding of 8 bits, and not the factors of the channels.
+    effects = [row.facts.damage.weights for row in found.rows if row.facts.damage.weights is not None]
+    assert all(effect.error.sqnr_db > 25 for effect in effects)
+    plain = quantise(graph, parse_scheme("w8a8"), x)
+    assert diagnose_quantised(plain, graph, x).equalised == ()
 
 
 def test_what_cannot_be_matched_is_named():

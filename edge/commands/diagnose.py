@@ -95,6 +95,8 @@ def _print(found: Diagnosis, *, show_all: bool) -> None:
         )
     if found.unmatched:
         click.echo(f"float layers without a counterpart, not looked at: {', '.join(found.unmatched)}")
+    if found.equalised:
+        click.echo(f"channels were scaled behind {len(found.equalised)} layers before quantisation; compared alike")
     click.echo(found.summary)
 
 

@@ -221,6 +221,13 @@ CAUSES = (
         "Give the pre-processing the network was trained with (--pixel-scale, --mean, --std), then calibrate again.",
     ),
     _cause(
+        "other_weights",
+        "other weights than the float model's",
+        "weights",
+        causes_weights.other_weights,
+        "Give the float model this file was made from; rotated or retrained weights cannot be compared by layer.",
+    ),
+    _cause(
         "bias_overflow",
         "bias overflow",
         "weights",

@@ -20,6 +20,25 @@ SHIFTED = 0.5
 LIMITS = (2.0**31 - 1, 2.0**47)
 
 
+#: Rounding changes a weight by less than this many steps, and all of them by less than this share of their energy.
+STEPS, CHANGED, MANY = 1.5, 0.25, 0.1
+
+
+def other_weights(facts: Facts) -> Evidence | None:
+    """The quantised weights are not those of the float model, rounded."""
+    weights = facts.weights
+    if weights is None:
+        return None
+    difference = np.abs(weights.decoded - weights.real)
+    energy = float(np.square(weights.real.astype(np.float64)).sum())
+    share = float(np.square(difference).sum()) / energy if energy > 0 else 0.0
+    far = float((difference > STEPS * weights.steps).mean())
+    if share < CHANGED or far < MANY:
+        return None
+    text = f"{far:.0%} of the weights are over {STEPS} steps from the float model's: {share:.0%} of their energy"
+    return Evidence(text, {"far": far, "changed": share})
+
+
 def _live(facts: Facts) -> Array:
     """Return which output channels vary over the calibration data, [O]."""
     spread = facts.damage.spread

@@ -137,7 +137,7 @@ OUTLIERS = ("one_sided_outliers", "outliers")
 UNEVEN = ("channel_disparity", "bounded_activation")
 WIDE_VALUES = (*OUTLIERS, *UNEVEN, "few_activation_bits")
 CURES = (
-    Cure("calibrate again", ("preprocessing", "loose_range", "clipped_range"), FREE, calibrated_again),
+    Cure("quantise again", ("preprocessing", "other_weights", "loose_range", "clipped_range"), FREE, calibrated_again),
     Cure("full ranges", ("clipped_range",), FREE, ranges_by),
     *(Cure(f"ranges at percentile {p:g}", OUTLIERS, FREE, partial(ranges_by, percentile=p)) for p in PERCENTILES),
     Cure("ranges of least squared error", (*WIDE_VALUES, "clipped_range"), FREE, partial(ranges_by, criterion="mse")),

@@ -9,7 +9,7 @@ import numpy as np
 
 from quant import operators as ops
 from quant.diagnosis.damage import Damage, Effect, Error, Measured
-from quant.diagnosis.pair import Match, Pair
+from quant.diagnosis.pair import Match, Pair, decoded_weight
 from quant.formats import Array, Format
 from quant.graph import Graph, Quant
 from quant.onnx_quant import bias_units
@@ -24,10 +24,11 @@ MATTERS = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """A layer's float weights [O, ...] and bias [O], and what they became."""
+    """A layer's float weights [O, ...] and bias [O], and what they became: `decoded` are real values again."""
 
     real: Array
     bias: Array
+    decoded: Array
     quant: Quant
     bias_codes: Array
     bias_units: Array
@@ -36,6 +37,15 @@ class Weights:
     def per_tensor(self) -> bool:
         """Whether all output channels share one scale."""
         return len(set(self.quant.scale)) == 1 and len(self.real) > 1
+
+    @property
+    def steps(self) -> Array:
+        """The largest distance between neighbouring values of each channel's grid, [O, 1, ...]."""
+        fmt = self.quant.format
+        step = fmt.max - fmt.units_of_ordinal(fmt.max_ordinal - 1) * fmt.unit
+        scale = np.broadcast_to(np.array(self.quant.scale), (len(self.real),))
+        steps: Array = (scale * step).reshape(-1, *(1 for _ in self.real.shape[1:]))
+        return steps
 
     @property
     def tops(self) -> Array:
@@ -144,4 +154,6 @@ def _weights(pair: Pair, match: Match) -> Weights:
     real, bias = (pair.floating.weights[name] for name in match.node.inputs[1:])
     units = bias_units(graph.quant(main.inputs[0]), graph.quant(main.inputs[1]))
     codes = graph.weights[main.inputs[2]]
-    return Weights(real, bias, graph.quant(main.inputs[1]), codes, np.broadcast_to(units, bias.shape))
+    return Weights(
+        real, bias, decoded_weight(graph, main), graph.quant(main.inputs[1]), codes, np.broadcast_to(units, bias.shape)
+    )

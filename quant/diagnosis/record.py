@@ -50,7 +50,11 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What was found. `rows` are sorted by damage; `unmatched` are float layers without a counterpart."""
+    """What was found.
+
+    `rows` are sorted by damage; `unmatched` are float layers without a counterpart, `equalised` those whose output
+    channels were scaled before quantisation.
+    """
 
     network: str
     scheme: str
@@ -60,6 +64,7 @@ class Diagnosis:
     rows: tuple[Row, ...]
     trials: tuple[Trial, ...]
     unmatched: tuple[str, ...]
+    equalised: tuple[str, ...]
     float_accuracy: float | None
     test_images: int
     summary: str
@@ -90,6 +95,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, object]:
         "layers": [_row(row) for row in diagnosis.rows],
         "cures": [_plain(asdict(trial)) for trial in diagnosis.trials],
         "unmatched": list(diagnosis.unmatched),
+        "equalised": list(diagnosis.equalised),
     }
 
 
