@@ -1,6 +1,6 @@
 """What one pipeline run found: the values that `edgemill report` draws and `edgemill compare` puts side by side.
 
-One JSON file, `run.json`, schema 1, written atomically by the pipeline and read strictly.
+One JSON file, `run.json`, schema 2, written atomically by the pipeline and read strictly.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from devices import measurement, strict
 from devices.errors import DeviceError
 from devices.measurement import Measurement
 from export.parity import LayerDifference, Parity
+from quant.cost import Summary
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "run.json"
 
 
@@ -38,12 +39,16 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class SchemeRecord:
-    """One quantised network: its scheme, weight size (codes packed at their bits, biases as stored), accuracy, time."""
+    """One quantised network: its scheme, weight size (codes packed at their bits, biases as stored), accuracy, time.
+
+    `cost` is what it takes in hardware; None where the formats have no LUT figure.
+    """
 
     scheme: str
     weight_bytes: int
     accuracy: Accuracy
     quantise_s: float
+    cost: Summary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,9 @@ def _names(kind: Any) -> tuple[str, ...]:
 def _scheme(value: object, where: str) -> SchemeRecord:
     body = strict.fields(value, _names(SchemeRecord), where)
     accuracy = strict.fields(body["accuracy"], _names(Accuracy), f"{where}: accuracy")
-    return SchemeRecord(body["scheme"], body["weight_bytes"], Accuracy(**accuracy), body["quantise_s"])
+    found = body["cost"]
+    cost = None if found is None else Summary(**strict.fields(found, _names(Summary), f"{where}: cost"))
+    return SchemeRecord(body["scheme"], body["weight_bytes"], Accuracy(**accuracy), body["quantise_s"], cost)
 
 
 def _bundle(value: object, where: str) -> BundleRecord:

@@ -66,8 +66,8 @@ class SearchJob:
     kind: str
     budget: float
     samples: int = 160
-    population: int = 64
-    generations: int = 60
+    population: int = 48
+    generations: int = 40
     count: int = 256
     seed: int = 0
     family: Family = XCUP

@@ -8,6 +8,7 @@ from dataclasses import replace
 from devices.measurement import Conditions, Measurement
 from devices.run_record import Accuracy, BundleRecord, RunRecord, SchemeRecord
 from export.parity import LayerDifference, Parity
+from quant.cost import Summary
 from tests.measurements import CONDITIONS, measurement
 
 INT8, E4M3 = "w8a8", "we4m3-ae4m3"
@@ -15,11 +16,16 @@ NO_GOVERNOR = Conditions("A CPU", 4, "Linux 6.1", 0.2, 0.3, None, "no cpufreq he
 LAYER = LayerDifference("/stem/conv/Conv", "Conv", "/stem/relu", 1, 19, 16384, (0, 2, 0, 5), -82, -83)
 
 
+def hardware(luts: float, measured: float) -> Summary:
+    """What a network costs in hardware."""
+    return Summary(27_000, 3_900, 2_048, 9_000, 262_144, 16_777_216, 25, luts, measured)
+
+
 def schemes() -> tuple[SchemeRecord, ...]:
     """An int8 network that lost one image, and a minifloat one that lost more than chance."""
     return (
-        SchemeRecord(INT8, 3512, Accuracy(540, 0.9778, 0.9759, 0.9981, 1, 0, 0), 0.126),
-        SchemeRecord(E4M3, 4192, Accuracy(540, 0.9778, 0.9630, 0.9796, 9, 1, 1), 0.019),
+        SchemeRecord(INT8, 3512, Accuracy(540, 0.9778, 0.9759, 0.9981, 1, 0, 0), 0.126, hardware(125.0, 1.0)),
+        SchemeRecord(E4M3, 4192, Accuracy(540, 0.9778, 0.9630, 0.9796, 9, 1, 1), 0.019, hardware(141.8, 0.0)),
     )
 
 

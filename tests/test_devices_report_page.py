@@ -12,6 +12,7 @@ import pytest
 from devices.report import units
 from devices.report.page import html, write_report
 from export.errors import ExportError
+from quant.luts import CAVEATS
 from tests import run_records
 from tests.measurements import measurement
 
@@ -206,3 +207,12 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(ExportError, match="not a folder"):
         write_report(run_records.full(), tmp_path / "missing" / "report.html")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_luts_are_never_shown_without_what_they_leave_out():
+    page = Page(html(run_records.full()))
+    for caveat in CAVEATS:
+        assert " ".join(caveat.split()) in " ".join(page.text.split())
+    run = run_records.full()
+    without = replace(run, schemes=tuple(replace(record, cost=None) for record in run.schemes))
+    assert "DSP" not in Page(html(without)).text

@@ -38,6 +38,9 @@ def test_seconds(value, text):
     assert units.seconds(value) == text
 
 
+LUTS = "FPGA logic without DSP blocks, xcup"
+
+
 def test_sizes_counts_and_shares():
     assert [units.size(v) for v in (0, 1023, 1024, 17_802, 3 << 20)] == [
         "0 B",
@@ -162,6 +165,7 @@ def test_fronts_hold_whole_networks_of_one_method_and_one_device():
     found = {front.title: front for front in fronts(run_records.full())}
     assert set(found) == {
         "any device: weights",
+        LUTS,
         "A CPU: latency",
         "mps2-an386: instructions",
         "qemu-aarch64: instructions",
@@ -171,6 +175,16 @@ def test_fronts_hold_whole_networks_of_one_method_and_one_device():
     ] + [f"{run_records.E4M3} on host-c"]
     assert "simulated" in found["mps2-an386: instructions"].axis
     assert draw(found["A CPU: latency"]).count("<ellipse") == 5
+
+
+def test_the_front_of_luts_says_what_is_fitted_and_leaves_out_what_has_no_figure():
+    run = run_records.full()
+    (found,) = (front for front in fronts(run) if front.title == LUTS)
+    assert [point.name for point in found.points] == ["w8a8", f"{run_records.E4M3} (fitted)"]
+    assert [point.cost for point in found.points] == [125.0, 141.8]
+    assert "yosys 0.23" in found.axis
+    without = replace(run, schemes=tuple(replace(record, cost=None) for record in run.schemes))
+    assert LUTS not in {front.title for front in fronts(without)}
 
 
 def test_a_point_with_a_wrong_check_is_shown_but_never_on_the_front():
@@ -207,7 +221,7 @@ def test_other_machines_and_methods_get_fronts_of_their_own():
     made_up = replace(second, method="simulated", source="made up")
     for other in (moved, made_up):
         found = fronts(replace(run, measurements=(first, other)))
-        assert [front.title for front in found] == ["any device: weights"]
+        assert [front.title for front in found] == ["any device: weights", LUTS]
 
 
 def test_measurements_find_their_bundle_by_digest():

@@ -12,6 +12,8 @@ from devices.report.paired import standard_error
 from devices.report.scale import WIDE, Scale, fitted
 from devices.report.verdict import has_wrong
 from devices.run_record import RunRecord, SchemeRecord
+from quant.cost import Summary
+from quant.luts import XCUP
 
 RADIUS = 8.0
 #: Points closer than this many pixels get one mark.
@@ -57,12 +59,12 @@ def _beats(one: Point, other: Point) -> bool:
 
 
 def fronts(run: RunRecord) -> tuple[Front, ...]:
-    """Return a front for the weights and for every device class with at least two points.
+    """Return a front for the weights, for FPGA logic, and for every device class with at least two points.
 
     A device class is one machine for latencies, and one board for instructions and for cycles; methods never mix.
     Only whole networks count: half a network has no accuracy of its own.
     """
-    found = (_weights(run), *_latencies(run), *_counts(run, "instructions"), *_counts(run, "cycles"))
+    found = (_weights(run), _luts(run), *_latencies(run), *_counts(run, "instructions"), *_counts(run, "cycles"))
     return tuple(front for front in found if len(front.points) >= 2)
 
 
@@ -72,6 +74,22 @@ def _weights(run: RunRecord) -> Front:
         _point(record.scheme, record.weight_bytes, record, record.scheme not in wrong) for record in run.schemes
     )
     return Front("any device: weights", "weights", points, run.float_accuracy, lambda v: units.size(round(v)))
+
+
+def _luts(run: RunRecord) -> Front:
+    """Return accuracy against the look-up tables of one multiply-accumulate, mean over the network's."""
+    wrong = {bundle.scheme for bundle in run.bundles if has_wrong(bundle)}
+    points = tuple(
+        _point(_luts_name(record, record.cost), record.cost.luts_per_mac, record, record.scheme not in wrong)
+        for record in run.schemes
+        if record.cost is not None
+    )
+    axis = f"LUTs per MAC, {XCUP.tool}"
+    return Front("FPGA logic without DSP blocks, xcup", axis, points, run.float_accuracy, units.significant)
+
+
+def _luts_name(record: SchemeRecord, cost: Summary) -> str:
+    return record.scheme if cost.luts_measured == 1.0 else f"{record.scheme} (fitted)"
 
 
 def _latencies(run: RunRecord) -> list[Front]:

@@ -15,6 +15,7 @@ from devices.report.table import Table
 from devices.report.verdict import Best, best, headline, tally
 from devices.run_record import RunRecord
 from export.atomic import write_text
+from quant.luts import CAVEATS
 
 _FOLDER = Path(__file__).parent
 
@@ -86,6 +87,7 @@ def _content(run: RunRecord) -> dict[str, object]:
         "headline": headline(counted),
         "best": _best_text(best(run)),
         "fronts": tuple(_front_view(front) for front in fronts(run)),
+        "caveats": CAVEATS if sum(record.cost is not None for record in run.schemes) >= 2 else (),
         "accuracy": tables_model.accuracy_table(run),
         "parity": tables_parity.parity_table(run),
         "refused": tables_parity.refusal_table(run),
