@@ -80,9 +80,8 @@ def read_sweep(path: Path) -> SweepRecord:
     if body["schema"] != SCHEMA:
         raise DeviceError(f"{where}: sweep schema {body['schema']!r}; this version reads {SCHEMA}.")
     values = {key: body[key] for key in _names(SweepRecord)}
-    values["cells"] = tuple(
-        cell_from_record(item, f"{where}: cells") for item in strict.typed(body["cells"], list, where)
-    )
+    listed = strict.typed(body["cells"], list, f"{where}: cells")
+    values["cells"] = tuple(cell_from_record(item, f"{where}: cells") for item in listed)
     return SweepRecord(**values)
 
 

@@ -13,7 +13,8 @@ from devices.report.summary import Rows, text_table
 from devices.report.sweep_fronts import bits_matrix, clouds, matrix, refusals, variants
 from devices.sweep_record import SweepCell, SweepRecord, measured
 from export.atomic import write_text
-from quant.luts import CAVEATS
+from quant.formats import find_format
+from quant.luts import CAVEATS, find_family, mac_luts
 
 REPORT = "report.html"
 #: Sweeps of at most so many cells are printed whole.
@@ -47,6 +48,8 @@ def sweep_html(sweep: SweepRecord) -> str:
     """
     known = measured(sweep.cells)
     error = standard_error(sweep.float_accuracy, sweep.test_images)
+    pairs = {(find_format(cell.weight), find_format(cell.activation)) for cell in sweep.cells}
+    family = find_family(sweep.family)
     return render(
         "sweep.html",
         {
@@ -56,17 +59,13 @@ def sweep_html(sweep: SweepRecord) -> str:
             "error": "?" if error is None else f"{100 * error:.1f}",
             "clouds": tuple(_view(cloud) for cloud in clouds(sweep)),
             "caveats": CAVEATS,
-            "luts_measured": len({_pair(cell) for cell in sweep.cells if cell.cost.luts_measured == 1.0}),
-            "pairs": len({_pair(cell) for cell in sweep.cells}),
+            "luts_measured": sum(mac_luts(*pair, family).method == "measured" for pair in pairs),
+            "pairs": len(pairs),
             "bits": bits_matrix(sweep) if known else None,
             "matrices": tuple(matrix(sweep, variant) for variant in variants(sweep)),
             "refusals": refusals(sweep),
         },
     )
-
-
-def _pair(cell: SweepCell) -> tuple[str, str]:
-    return cell.weight, cell.activation
 
 
 def _facts(sweep: SweepRecord) -> tuple[tuple[str, str], ...]:
