@@ -132,7 +132,7 @@ def _finding(facts: Facts, cause: Cause) -> Finding | None:
     evidence = cause.find(facts)
     if evidence is None:
         return None
-    return Finding(facts.name, cause.name, cause.part, evidence.text, evidence.numbers, evidence.bits)
+    return Finding(facts.name, cause.name, cause.part, evidence.text, evidence.numbers, cause.advice, evidence.bits)
 
 
 def _accuracy(graph: Graph, test: Labelled | None) -> float | None:

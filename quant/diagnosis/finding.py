@@ -20,6 +20,7 @@ class Finding:
     part: str
     evidence: str
     numbers: Mapping[str, float]
+    advice: str
     bits: float | None = None
 
 

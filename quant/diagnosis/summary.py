@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from quant.diagnosis.causes import CAUSES, FALLBACKS
+from quant.diagnosis.finding import Finding
 from quant.diagnosis.record import Row, Score, Trial
 
 
@@ -32,13 +33,13 @@ def summarise(rows: Sequence[Row], trials: Sequence[Trial], score: Score, health
     where = f"'{row.facts.name}'"
     if finding.part != "input":
         where = f"{row.facts.share:.0%} of the noise comes from {where}"
-    return f"{begin} ({state}). {where}: {title_of(finding.cause)}; {finding.evidence}. {_helps(trials)}"
+    return f"{begin} ({state}). {where}: {title_of(finding.cause)}; {finding.evidence}. {_helps(trials, finding)}"
 
 
-def _helps(trials: Sequence[Trial]) -> str:
+def _helps(trials: Sequence[Trial], finding: Finding) -> str:
     helped = [t for t in trials if t.helped and t.score is not None and t.gain_db is not None]
     if not helped:
-        return "No cure that was tried helps." if trials else "There is no cure to try."
+        return f"{'No cure that was tried helps. ' if trials else ''}{finding.advice}"
     best = max(helped, key=lambda t: t.gain_db or 0.0)
     assert best.score is not None
     return f"What helps most: {best.cure}, {best.gain_db:+.1f} dB, {best.score.agreement:.1%} of the labels unchanged."
