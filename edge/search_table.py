@@ -37,9 +37,8 @@ def print_search(result: SearchResult) -> None:
 
 def _row(result: SearchResult, choice: Choice) -> tuple[str, ...]:
     found, cost = choice.accuracy, choice.cost
-    name = choice.found_by if choice.found_by != "uniform" else choice.scheme
     return (
-        name,
+        choice.scheme.partition(";")[0] if choice.found_by == "same for all" else choice.found_by,
         units.percent(choice.spent / result.budget, 1),
         units.size(cost.parameter_bytes),
         short_count(cost.bit_operations),

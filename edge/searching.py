@@ -43,8 +43,8 @@ BUDGETS: Mapping[str, Callable[[Cost], float]] = {
 HELD_OUT = 0.2
 #: Divergences below this are rounding errors of float32.
 LEAST = 1e-7
-#: Evolutions on the predictor, each with a seed of its own; the best measured result counts.
-RUNS = 4
+#: How often the predictor learns anew from what the last evolution found; and the fewest samples it learns from.
+ROUNDS, LEAST_SAMPLES = 5, 4
 
 #: Called with what is done, and how far: (step, done, total).
 Tell = Callable[[str, int, int], None]
@@ -54,7 +54,9 @@ Tell = Callable[[str, int, int], None]
 class SearchJob:
     """What to search: a float model and data, the formats to choose from, the limit, and how long to look.
 
-    `budget` is of the kind `kind` (a key of BUDGETS). `options` is a scheme whose options and rules hold for all.
+    `budget` is of the kind `kind` (a key of BUDGETS); below a budget of bytes activations keep their most expensive
+    format. `options` is a scheme whose options and rules hold for all. Half of the `samples` are random, the other half
+    what evolution found so far.
     """
 
     graph: Graph
@@ -108,6 +110,9 @@ class Meter:
         """Prepare the network, its inputs, and the float network's probabilities."""
         graph = prepare(job.graph)
         self.job, self.space = job, mixed(graph, job.options, job.weights, job.activations)
+        if job.kind == "bytes":
+            # Activations take no bytes of weights: there is nothing to choose, the most expensive is best.
+            self.space = mixed(graph, job.options, job.weights, self.space.activations[-1:])
         self.inputs = check_calibration(graph, calibration_inputs(graph, job.dataset, job.count, job.seed))
         self.workshop = Workshop(graph, self.inputs)
         self.float_logits = _log_softmax(simulate(graph, self.inputs))
@@ -156,7 +161,7 @@ def search(job: SearchJob, tell: Tell = lambda step, done, total: None) -> Searc
     by_greed = _greedy(meter, tell)
     evolved, tau = _evolution(meter, even, tell)
     measured = len(meter.divergences)
-    named = [("evolution", evolved), ("greedy", by_greed), *(("uniform", genome) for genome in even)]
+    named = [("evolution", evolved), ("greedy", by_greed), *(("same for all", genome) for genome in even)]
     truth = job.dataset.y_test
     test = evaluate.inputs_of(meter.workshop.graph, job.dataset, job.dataset.x_test)
     float_guess = simulate(meter.workshop.graph, test).reshape(len(test), -1).argmax(axis=1)
@@ -178,45 +183,53 @@ def _greedy(meter: Meter, tell: Tell) -> Genome:
 
 
 def _evolution(meter: Meter, even: Sequence[Genome], tell: Tell) -> tuple[Genome, float | None]:
-    """Measure samples and uniform choices below the budget, teach the predictor, evolve on it.
+    """Measure random samples, then evolve on a predictor of what was measured, measure the best, and so on.
 
     Returns:
-        The best genome that was measured here (what the greedy search found is not looked at), and the predictor's tau.
+        The best genome that was measured here (what the greedy search found is not looked at), and Kendall's tau of
+        the first predictor on samples it had not seen.
     """
-    job, space, rng = meter.job, meter.space.space, random.Random(meter.job.seed)
-    samples = list(dict.fromkeys(fitting(space, meter.spent, job.budget, job.samples, rng)))
-    for index, genome in enumerate(samples):
-        tell("samples", index, len(samples))
-        meter.divergence(genome)
-    predictor, tau = _teach(meter, samples)
-    candidates = [*samples, *even]
-    if predictor is not None:
-        ranked = sorted(candidates, key=meter.divergence)
-        for run in range(RUNS):
-            tell("evolution", run, RUNS)
-            found = evolve(
-                space,
-                lambda genome: float(predictor(one_hot([genome], space))[0]),
-                meter.spent,
-                job.budget,
-                population=job.population,
-                generations=job.generations,
-                seed=job.seed + run,
-                first=ranked[: job.population // 4],
-            )
-            candidates.append(found.genome)
-    return min(candidates, key=meter.divergence), tau
+    job, space = meter.job, meter.space.space
+    drawn = fitting(space, meter.spent, job.budget, max(2, job.samples // 2), random.Random(job.seed))
+    known = list(dict.fromkeys(drawn))
+    tau = _tau(meter, known)
+    known = list(dict.fromkeys([*known, *even]))
+    each = max(1, job.samples // (2 * ROUNDS))
+    for index in range(ROUNDS):
+        for done, genome in enumerate(known):
+            tell("samples and evolution", done, job.samples + len(even))
+            meter.divergence(genome)
+        if len(known) < LEAST_SAMPLES:
+            break
+        predictor = _taught(meter, known)
+        found = evolve(
+            space,
+            lambda genome, ask=predictor: float(ask(one_hot([genome], space))[0]),  # type: ignore[misc]
+            meter.spent,
+            job.budget,
+            population=job.population,
+            generations=job.generations,
+            seed=job.seed + index,
+            first=sorted(known, key=meter.divergence)[: job.population // 4],
+        )
+        known += [genome for genome in found.pool if genome not in known][:each]
+    return min(known, key=meter.divergence), tau
 
 
-def _teach(meter: Meter, samples: list[Genome]) -> tuple[Predictor | None, float | None]:
-    """Fit the predictor to most of the samples; tau is of the rest. None where there are too few to learn from."""
+def _taught(meter: Meter, genomes: Sequence[Genome]) -> Predictor:
+    scores = np.array([-np.log10(meter.divergence(genome)) for genome in genomes])
+    return fit(one_hot(genomes, meter.space.space), scores, seed=meter.job.seed)
+
+
+def _tau(meter: Meter, samples: Sequence[Genome]) -> float | None:
+    """Return Kendall's tau of a predictor on samples it has not seen; None where there are too few to tell."""
     held = round(HELD_OUT * len(samples))
-    scores = np.array([-np.log10(meter.divergence(genome)) for genome in samples])
-    features = one_hot(samples, meter.space.space)
-    if held < 2 or len(set(scores[:held])) < 2:
-        return None, None
-    predictor = fit(features[held:], scores[held:], seed=meter.job.seed)
-    return predictor, kendall_tau(predictor(features[:held]), scores[:held])
+    wanted = np.array([-meter.divergence(genome) for genome in samples[:held]])
+    if held < LEAST_SAMPLES or len(samples) - held < LEAST_SAMPLES or len(set(wanted)) < 2:
+        return None
+    predictor = _taught(meter, samples[held:])
+    guessed = predictor(one_hot(samples[:held], meter.space.space))
+    return kendall_tau(guessed, wanted) if len(set(guessed)) > 1 else None
 
 
 def _choice(meter: Meter, name: str, genome: Genome, test: Array, truth: Array, float_guess: Array) -> Choice:

@@ -102,14 +102,18 @@ def assignment(space: Mixed, genome: Genome) -> Assignment:
 
 
 def scheme_of(space: Mixed, genome: Genome) -> Scheme:
-    """Return the scheme, with a rule for each node, that a genome stands for."""
-    by_node: dict[str, Formats] = {}
-    for (node, is_weight), value in zip(space.genes, genome, strict=True):
-        formats = by_node.get(node, space.base.formats)
-        changes = {"weight": space.weights[value]} if is_weight else {"activation": space.activations[value]}
-        by_node[node] = replace(formats, **changes)
-    rules = tuple((glob.escape(node), formats) for node, formats in by_node.items() if formats != space.base.formats)
-    return replace(space.base, rules=(*space.base.rules, *rules))
+    """Return the scheme that a genome stands for: the commonest formats, and a rule for each node that differs."""
+    chosen = assignment(space, genome)
+    named = dict.fromkeys(node for node, _ in space.genes)
+    outputs = {node.name: node.output for node in space.graph.nodes}
+    activations = {node: chosen.activations[outputs[node]] for node in named}
+    layers = [Formats(chosen.weights[node], activations[node]) for node in named if node in chosen.weights]
+    base = space.base.formats
+    if space.base.ends is None and layers:  # what ends stand for depends on the formats of the base
+        base = max(layers, key=layers.count)
+    by_node = {node: Formats(chosen.weights.get(node, base.weight), activations[node]) for node in named}
+    rules = tuple((glob.escape(node), formats) for node, formats in by_node.items() if formats != base)
+    return replace(space.base, formats=base, rules=(*space.base.rules, *rules))
 
 
 def cost_of(space: Mixed, genome: Genome, family: Family = XCUP) -> Cost:

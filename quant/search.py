@@ -26,13 +26,17 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best genome, its score and cost, how many genomes were scored, and the best score of every generation."""
+    """The best genome, its score and cost, how many genomes were scored, and the best score of every generation.
+
+    `pool` is the last generation, best first.
+    """
 
     genome: Genome
     score: float
     cost: float
     evaluations: int
     history: tuple[float, ...]
+    pool: tuple[Genome, ...]
 
 
 def evolve(
@@ -75,7 +79,7 @@ def evolve(
         history.append(known.score(pool[0]))
         if generation < generations:
             pool += _children(space, cost, limits, pool, population, known, rng)
-    return Found(pool[0], known.score(pool[0]), cost(pool[0]), known.count, tuple(history))
+    return Found(pool[0], known.score(pool[0]), cost(pool[0]), known.count, tuple(history), tuple(pool))
 
 
 def greedy(space: Space, score: Score, cost: Score, budget: float) -> Found:
@@ -104,7 +108,7 @@ def greedy(space: Space, score: Score, cost: Score, budget: float) -> Found:
     while cost(genome) > budget:
         gene, level = _best_step(space, cost, losses, levels, genome)
         levels[gene], genome = level, _with(genome, gene, space[gene][level])
-    return Found(genome, known.score(genome), cost(genome), known.count, (known.score(genome),))
+    return Found(genome, known.score(genome), cost(genome), known.count, (known.score(genome),), (genome,))
 
 
 def fitting(

@@ -95,7 +95,7 @@ def sweep(
 @click.command()
 @model_argument
 @data_options("--data", "Training images calibrate and score, test images give the accuracy.")
-@click.option("--budget-bytes", type=float, help="Most bytes of weights, scales and biases.")
+@click.option("--budget-bytes", type=float, help="Most bytes of weights, scales and biases; weights only.")
 @click.option("--budget-luts", type=float, help="Most look-up tables of one FPGA multiply-accumulate, mean over MACs.")
 @click.option("--budget-bops", type=float, help="Most bit operations per inference: MACs x weight x activation bits.")
 @click.option("--weight-formats", default="int3,int4,int6,int8", show_default=True, help="Formats a layer may have.")
