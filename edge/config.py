@@ -72,10 +72,11 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantConfig:
-    """`[quant]`: schemes by their short names, and how many training images calibrate them."""
+    """`[quant]`: schemes by their short names, how many training images calibrate them, and the preset."""
 
     schemes: Texts
     calibration: int = 256
+    preset: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,11 +245,13 @@ def _check_names(config: Config, path: Path) -> None:
     """Check every name that is looked up later, so that a slip shows before the training."""
     from devices.boards import find_board
     from export.targets import find_target
+    from quant.presets import find_preset
     from quant.scheme import parse_scheme
 
     _known(check_name, config.run.name, f"{path}: [run] name")
     lookups: tuple[tuple[Callable[[str], object], Texts, str], ...] = (
         (parse_scheme, config.quant.schemes, "[quant] schemes"),
+        (find_preset, (config.quant.preset,), "[quant] preset"),
         (find_target, config.export.targets, "[export] targets"),
         (find_target, config.export.split_targets, "[export] split_targets"),
         (find_board, config.profile.boards, "[profile] boards"),

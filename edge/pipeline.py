@@ -19,12 +19,12 @@ from devices.measurement import Measurement
 from devices.report.page import write_report
 from devices.run_record import Accuracy, BundleRecord, RunRecord, SchemeRecord
 from edge import evaluate
-from edge.calibration import calibration_inputs
 from edge.config import Config
 from edge.data import load, with_preprocess
 from edge.dataset import Dataset
 from edge.exporting import scheme_for
 from edge.pipeline_bundles import BundleJob, bundle_stage, measure_stage
+from edge.quantizing import How, quantise_model
 from edge.run_folder import hold
 from edge.stages import Stages, code_digest, file_digest
 from export.atomic import write_file, write_text
@@ -33,7 +33,7 @@ from export.targets import find_target
 from quant import graph_file
 from quant.graph import Graph, macs
 from quant.onnx_import import load_onnx
-from quant.ptq import prepare, quantise
+from quant.ptq import prepare
 from quant.scheme import Scheme, parse_scheme
 
 REPORT = "report.html"
@@ -141,18 +141,23 @@ def model_stage(job: Job) -> dict[str, Any]:
 
 
 def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
-    """Quantise the prepared float graph by one scheme and measure it on all test images; leaves `<scheme>.graph`."""
+    """Quantise the prepared float graph by one scheme and measure it on all test images; leaves `<scheme>.graph`.
+
+    Beside it lie what the preset tried and chose, and the float graph the weights were rounded from. A pass may have
+    scaled its channels, and the float form of a bundle must have the very tensors of its quantised form.
+    """
     path = graph_path(job, scheme)
-    count, seed = job.config.quant.calibration, job.config.run.seed
+    count, seed, preset = job.config.quant.calibration, job.config.run.seed, job.config.quant.preset
 
     def compute() -> dict[str, Any]:
         started = time.perf_counter()
-        evaluate.check_classes(graph, job.dataset)
-        made = quantise(graph, scheme, calibration_inputs(graph, job.dataset, count, seed))
+        choice = quantise_model(graph, How(scheme, preset, None, count, seed), job.dataset)
         seconds = time.perf_counter() - started
-        write_file(path, graph_file.to_bytes(made))
-        accuracy = measure_accuracy(graph, made, job.dataset)
-        return {"weight_bytes": weight_bytes(made), "accuracy": asdict(accuracy), "quantise_s": seconds}
+        write_file(path, graph_file.to_bytes(choice.graph))
+        write_file(float_path(path), graph_file.to_bytes(choice.shaped))
+        write_text(choice_path(path), "\n".join([*choice.reasons(), ""]))
+        accuracy = measure_accuracy(graph, choice.graph, job.dataset)
+        return {"weight_bytes": weight_bytes(choice.graph), "accuracy": asdict(accuracy), "quantise_s": seconds}
 
     inputs = {
         "model": file_digest(job.folder / "model.onnx"),
@@ -160,9 +165,22 @@ def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
         "scheme": str(scheme),
         "calibration": count,
         "seed": seed,
+        "preset": preset,
     }
-    result = job.stages.run(f"quantise-{slug(scheme)}", inputs, compute, lambda: (path,))
+    result = job.stages.run(
+        f"quantise-{slug(scheme)}", inputs, compute, lambda: (path, float_path(path), choice_path(path))
+    )
     return SchemeRecord(str(scheme), result["weight_bytes"], Accuracy(**result["accuracy"]), result["quantise_s"])
+
+
+def float_path(path: Path) -> Path:
+    """Return where the float graph of a quantised graph's file lies."""
+    return path.with_suffix(".float.graph")
+
+
+def choice_path(path: Path) -> Path:
+    """Return where lies what the preset tried for a quantised graph's file."""
+    return path.with_suffix(".choice.txt")
 
 
 def _bundles(job: Job, items: list[BundleJob]) -> tuple[tuple[BundleRecord, ...], tuple[Measurement, ...]]:
@@ -202,7 +220,7 @@ def _bundle_job(job: Job, graph: Graph, scheme: Scheme, target_name: str, cut: s
         target=target,
         scheme=str(needed),
         graph_path=graph_path(job, needed),
-        float_graph=graph,
+        float_graph=graph_file.load(float_path(graph_path(job, needed))),
         dataset=job.dataset,
         vectors=job.config.export.vectors,
         cut=cut,

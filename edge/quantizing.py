@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,10 @@ from export.onnx_qdq import qdq_model
 from export.target import Target, check_capability
 from quant import graph_file
 from quant.graph import Graph
-from quant.ptq import prepare, quantise
+from quant.method import parse_method
+from quant.presets import Choice, find_preset, quantise_by, quantise_with
+from quant.ptq import prepare
+from quant.ranges import check_calibration
 from quant.scheme import Formats, Scheme
 
 
@@ -49,10 +52,27 @@ class ExportJob:
     name: str | None
 
 
-def quantise_model(graph: Graph, scheme: Scheme, dataset: Dataset, count: int, seed: int) -> Graph:
-    """Quantise a float graph on `count` training images drawn by `seed`."""
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to quantise: a preset, unless `passes` names a method; `count` calibration images drawn by `seed`."""
+
+    scheme: Scheme
+    preset: str = "default"
+    passes: str | None = None
+    count: int = 256
+    seed: int = 0
+
+
+def quantise_model(graph: Graph, how: How, dataset: Dataset, say: Callable[[str], None] | None = None) -> Choice:
+    """Quantise a float graph on training images; `say` is told what a preset tries."""
     evaluate.check_classes(graph, dataset)
-    return quantise(graph, scheme, calibration_inputs(graph, dataset, count, seed))
+    method = parse_method(how.passes) if how.passes is not None else None
+    preset = find_preset(how.preset)
+    prepared = prepare(graph)
+    inputs = check_calibration(prepared, calibration_inputs(graph, dataset, how.count, how.seed))
+    if method is not None:
+        return quantise_with(prepared, how.scheme, method, inputs)
+    return quantise_by(prepared, how.scheme, preset, inputs, say)
 
 
 def save_quantised(graph: Graph, path: Path) -> None:

@@ -51,6 +51,11 @@ class Layer:
         """Groups of the convolution; 1 for Gemm."""
         return self.node.op.groups if isinstance(self.node.op, Conv) else 1
 
+    @property
+    def with_fixed_bias(self) -> Layer:
+        """The layer as passes need it that round weights and leave the bias."""
+        return replace(self, moments=self.moments.about_zero)
+
 
 @dataclass(frozen=True, eq=False)
 class Setting:
@@ -64,7 +69,7 @@ class Setting:
 Visitor = Callable[[Layer], Setting]
 
 
-def walk(quantised: Graph, original: Graph, inputs: Array, visit: Visitor) -> Graph:
+def walk(quantised: Graph, original: Graph, inputs: Array, visit: Visitor, *, second: bool = True) -> Graph:
     """Return the quantised graph with every layer as `visit` set it.
 
     Args:
@@ -72,6 +77,7 @@ def walk(quantised: Graph, original: Graph, inputs: Array, visit: Visitor) -> Gr
         original: the prepared float graph.
         inputs: float32 [N, ...]; thinned where N images would not fit MEMORY_BYTES.
         visit: called once per Conv and Gemm, in execution order.
+        second: whether `visit` needs second moments; means alone are quicker.
     """
     inputs = inputs[: max(BATCH, MEMORY_BYTES // _bytes_per_image(original))]
     exact, rough = simulator(original), simulator(quantised)
@@ -81,7 +87,7 @@ def walk(quantised: Graph, original: Graph, inputs: Array, visit: Visitor) -> Gr
     nodes = {node.name: node for node in original.nodes}
     for node in quantised.nodes:
         if isinstance(node.op, Conv | Gemm):
-            layer = _layer(quantised, original, node, nodes[node.name], state, len(inputs))
+            layer = _layer(quantised, original, node, nodes[node.name], state, second=second)
             setting = visit(layer)
             rough = _store(rough, weights, tensors, node, layer.source, setting)
         _advance(state, exact, rough, nodes.get(node.name), node)
@@ -106,10 +112,11 @@ def _quantised_inputs(graph: Graph, parts: list[Tensor]) -> dict[str, list[Tenso
     return {graph.input: [fake_quantise(graph.quant(graph.input), part) for part in parts]}
 
 
-def _layer(quantised: Graph, original: Graph, node: Node, twin: Node, state: _State, images: int) -> Layer:
+def _layer(quantised: Graph, original: Graph, node: Node, twin: Node, state: _State, *, second: bool) -> Layer:
     weight, bias = (original.weights[name].astype(np.float64) for name in twin.inputs[1:])
     quant, source = quantised.quant(node.inputs[1]), quantised.quant(node.inputs[0])
     kernel = (weight.shape[2], weight.shape[3]) if weight.ndim == 4 else (1, 1)
+    images = sum(len(part) for part in state.rough[node.inputs[0]])
     pairs = zip(state.rough[node.inputs[0]], state.exact[twin.inputs[0]], strict=True)
     return Layer(
         node,
@@ -120,7 +127,7 @@ def _layer(quantised: Graph, original: Graph, node: Node, twin: Node, state: _St
         quant,
         source,
         bias_floor(bias, source, quant.format),
-        moments(node, kernel, pairs, images),
+        moments(node, kernel, pairs, images, second=second),
     )
 
 

@@ -125,7 +125,8 @@ def set_layers(quantised: Graph, shaped: Graph, method: Method, inputs: Array) -
         return quantised
     from quant.layerwise import walk
 
-    return walk(quantised, shaped, inputs, lambda layer: set_layer(layer, method))
+    second = any(method.has(step) for step in ("scales", "compensate", "gptq", "learned"))
+    return walk(quantised, shaped, inputs, lambda layer: set_layer(layer, method), second=second)
 
 
 def set_layer(layer: Layer, method: Method) -> Setting:
@@ -140,6 +141,8 @@ def set_layer(layer: Layer, method: Method) -> Setting:
     from quant.passes.search_scales import best_scale
     from quant.simulate import round_weights
 
+    if not method.has("bias"):
+        layer = layer.with_fixed_bias
     target = compensated(layer) if method.has("compensate") else torch.from_numpy(layer.weight)
     quant = best_scale(layer, target) if method.has("scales") else layer.quant
     scale = grouped_scale(layer, quant)

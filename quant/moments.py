@@ -8,11 +8,10 @@ float layer sees x + d where the quantised one sees x; sum d x^T says how far we
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from quant.graph import Node
 from quant.operators import Conv
@@ -45,8 +44,15 @@ class Moments:
         """Sum (d - shift)(x - mean)^T."""
         return self.cross - self.count * self.shift[:, :, None] * self.mean[:, None, :]
 
+    @property
+    def about_zero(self) -> Moments:
+        """The same sums with means of zero: where the bias stays, the weights answer for the mean error too."""
+        return replace(self, mean=torch.zeros_like(self.mean), shift=torch.zeros_like(self.shift))
 
-def moments(node: Node, kernel: tuple[int, int], pairs: Iterable[tuple[Tensor, Tensor]], total: int) -> Moments:
+
+def moments(
+    node: Node, kernel: tuple[int, int], pairs: Iterable[tuple[Tensor, Tensor]], total: int, *, second: bool = True
+) -> Moments:
     """Collect the moments of a Conv's or Gemm's inputs.
 
     Args:
@@ -54,6 +60,7 @@ def moments(node: Node, kernel: tuple[int, int], pairs: Iterable[tuple[Tensor, T
         kernel: height and width of its kernel; (1, 1) for Gemm.
         pairs: batches of (quantised input, float input), both real values [N, C, H, W] or [N, I].
         total: images in all batches; decides how far columns are thinned.
+        second: whether to collect `square` and `cross` too; they are empty otherwise.
     """
     chooser = torch.Generator().manual_seed(0)
     sums: list[Tensor] = []
@@ -61,10 +68,11 @@ def moments(node: Node, kernel: tuple[int, int], pairs: Iterable[tuple[Tensor, T
     for x, exact in pairs:
         columns, wanted = _columns(node, kernel, x, exact, total, chooser)
         delta = wanted - columns
-        parts = (columns @ columns.mT, columns.sum(-1), delta @ columns.mT, delta.sum(-1))
+        squares = (columns @ columns.mT, delta @ columns.mT) if second else (torch.empty(0), torch.empty(0))
+        parts = (*squares, columns.sum(-1), delta.sum(-1))
         sums = [a + b.double() for a, b in zip(sums or (0.0, 0.0, 0.0, 0.0), parts, strict=True)]
         count += columns.shape[-1]
-    square, mean, cross, shift = sums
+    square, cross, mean, shift = sums
     return Moments(count, square, mean / count, cross, shift / count)
 
 
@@ -74,27 +82,31 @@ def _columns(
     """Return the same columns of both inputs of a batch, each [G, K, columns], float32."""
     if not isinstance(node.op, Conv):
         return x.mT.unsqueeze(0), exact.mT.unsqueeze(0)
-    top, left, bottom, right = node.op.pads
-    height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
     inputs_per_output = x.shape[1] // node.op.groups * kernel[0] * kernel[1]
     wanted = min(max(COLUMNS_PER_INPUT * inputs_per_output, LEAST_COLUMNS), MOST_COLUMNS)
-    places = _places(node.op, kernel, (height, width), max(1, wanted // total), chooser)
-    return tuple(  # type: ignore[return-value]
-        functional.pad(t, (left, right, top, bottom))
-        .flatten(2)[:, :, places]
-        .unflatten(1, (node.op.groups, -1))
-        .permute(1, 2, 4, 0, 3)
-        .reshape(node.op.groups, inputs_per_output, -1)
-        for t in (x, exact)
-    )
+    places, inside = _places(node.op, kernel, x.shape[2:], max(1, wanted // total), chooser)
+    return _gather(node.op.groups, x, places, inside), _gather(node.op.groups, exact, places, inside)
 
 
-def _places(op: Conv, kernel: tuple[int, int], padded: tuple[int, int], count: int, chooser: torch.Generator) -> Tensor:
-    """Return flat indices into a padded image, [windows, kh*kw], of at most `count` windows drawn at random."""
+def _gather(groups: int, x: Tensor, places: Tensor, inside: Tensor) -> Tensor:
+    """Return the windows [windows, kh*kw] of images [N, C, H, W] as columns [G, C/G*kh*kw, N*windows]."""
+    # Channels last, as simulated activations lie in memory: a place then is one run of C values.
+    windows = x.permute(0, 2, 3, 1).flatten(1, 2)[:, places] * inside[:, :, None]
+    return windows.unflatten(-1, (groups, -1)).permute(3, 4, 2, 0, 1).flatten(3).flatten(1, 2)
+
+
+def _places(
+    op: Conv, kernel: tuple[int, int], size: torch.Size, count: int, chooser: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw at most `count` windows: flat indices into an image, [windows, kh*kw], and 0 where they lie in the pad."""
+    top, left, bottom, right = op.pads
+    padded = (size[0] + top + bottom, size[1] + left + right)
     sizes = [
         (n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(padded, kernel, op.dilations, op.strides, strict=True)
     ]
     picked = torch.randperm(sizes[0] * sizes[1], generator=chooser)[:count]
-    row = (picked // sizes[1] * op.strides[0])[:, None] + torch.arange(kernel[0]) * op.dilations[0]
-    column = (picked % sizes[1] * op.strides[1])[:, None] + torch.arange(kernel[1]) * op.dilations[1]
-    return (row[:, :, None] * padded[1] + column[:, None, :]).flatten(1)
+    row = (picked // sizes[1] * op.strides[0] - top)[:, None] + torch.arange(kernel[0]) * op.dilations[0]
+    column = (picked % sizes[1] * op.strides[1] - left)[:, None] + torch.arange(kernel[1]) * op.dilations[1]
+    inside = ((row >= 0) & (row < size[0]))[:, :, None] & ((column >= 0) & (column < size[1]))[:, None, :]
+    flat = row.clamp(0, size[0] - 1)[:, :, None] * size[1] + column.clamp(0, size[1] - 1)[:, None, :]
+    return flat.flatten(1), inside.flatten(1).float()

@@ -17,6 +17,7 @@ from quant.formats import Array, FloatArray
 from quant.graph import Graph
 from quant.method import Method, parse_method, reshape, set_layers
 from quant.names import find
+from quant.program import lower
 from quant.ptq import lay_out, scheme_ranges
 from quant.range_search import Histogram, collect_histograms, fitted_ranges
 from quant.ranges import Ranges, estimate_ranges
@@ -40,7 +41,7 @@ class Preset:
 
 
 PRESETS = (
-    Preset("fast", "one method, nothing measured", (), ("bias",), (), 32, 0),
+    Preset("fast", "one method, nothing measured", (), ("bias",), (), 16, 0),
     Preset(
         "default",
         "tries range estimators, GPTQ and equalisation, keeps what helps",
@@ -73,15 +74,19 @@ class Trial:
 
     scheme: Scheme
     method: Method
-    loss: float
+    error: float
     agreement: float
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A quantised graph, how it was made, and every candidate that was measured, in order of trial."""
+    """A quantised graph, how it was made, and every candidate that was measured, in order of trial.
+
+    `shaped` is the float graph it was rounded from: the given one, or that one with channels scaled or rotated.
+    """
 
     graph: Graph
+    shaped: Graph
     scheme: Scheme
     method: Method
     trials: tuple[Trial, ...]
@@ -90,10 +95,10 @@ class Choice:
         """Yield a line for each trial, and the choice."""
         for trial in self.trials:
             yield (
-                f"tried {trial.scheme} with {trial.method}: logit error {trial.loss:.3%}, "
+                f"tried {trial.scheme} with {trial.method}: logit error {trial.error:.3%}, "
                 f"{trial.agreement:.1%} labels as float"
             )
-        why = "least logit error on held-out calibration images" if self.trials else "fixed by the preset"
+        why = "least logit error on held-out calibration images" if self.trials else "nothing measured"
         yield f"chose {self.scheme} with {self.method} ({why})"
 
 
@@ -109,10 +114,24 @@ def quantise_by(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array, say
         preset: one of PRESETS.
         inputs: checked calibration inputs, float32 [N, ...].
         say: told what is tried, as it is tried.
+
+    Raises:
+        QuantError: an accumulator would overflow.
     """
     if not preset.judged:
-        return _fast(graph, scheme, preset, inputs)
-    return _Contest(graph, scheme, preset, inputs, say or (lambda _: None)).decide()
+        choice = _fast(graph, scheme, preset, inputs)
+    else:
+        choice = _Contest(graph, scheme, preset, inputs, say or (lambda _: None)).decide()
+    lower(choice.graph)
+    return choice
+
+
+def quantise_with(graph: Graph, scheme: Scheme, method: Method, inputs: Array) -> Choice:
+    """Quantise a prepared float graph by a method that is given; see `quantise_by`."""
+    shaped = reshape(graph, method, inputs)
+    made = set_layers(lay_out(shaped, scheme, scheme_ranges(shaped, scheme, inputs)), shaped, method, inputs)
+    lower(made)
+    return Choice(made, shaped, scheme, method, ())
 
 
 def _fast(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array) -> Choice:
@@ -121,7 +140,18 @@ def _fast(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array) -> Choice
     if narrow:
         method = parse_method("scales+gptq+bias")
     made = lay_out(graph, scheme, scheme_ranges(graph, scheme, inputs))
-    return Choice(set_layers(made, graph, method, inputs[: preset.images]), scheme, method, ())
+    return Choice(set_layers(made, graph, method, inputs[: preset.images]), graph, scheme, method, ())
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The candidate with the least error so far."""
+
+    error: float
+    graph: Graph
+    shaped: Graph
+    scheme: Scheme
+    method: Method
 
 
 class _Contest:
@@ -137,7 +167,7 @@ class _Contest:
 
         self.wanted = _flat(simulate(graph, self.judged))
         self.trials: list[Trial] = []
-        self.best: tuple[float, Graph, Scheme, Method] | None = None
+        self.best: _Best | None = None
 
     def decide(self) -> Choice:
         """Run the trials: ranges first, then methods on the best ranges, then reshaped float graphs."""
@@ -145,15 +175,18 @@ class _Contest:
         if self.scheme.criterion is None and self.scheme.percentile is None:
             histograms = collect_histograms(self.graph, self.learned)
         for scheme, ranges in self._range_candidates(histograms):
-            self._try(lay_out(self.graph, scheme, ranges), scheme, Method())
-        _, base, scheme, _ = self._winner()
+            laid = lay_out(self.graph, scheme, ranges)
+            if not self.trials:
+                lower(laid)
+            self._try(laid, self.graph, scheme, Method())
+        base = self._winner()
         for name in self._methods():
             method = parse_method(name)
-            self._try(set_layers(base, self.graph, method, self.learned), scheme, method)
+            self._try(set_layers(base.graph, self.graph, method, self.learned), self.graph, base.scheme, method)
         for shape in self.preset.shapes:
             self._try_shape(shape)
-        _, graph, scheme, method = self._winner()
-        return Choice(graph, scheme, method, tuple(self.trials))
+        best = self._winner()
+        return Choice(best.graph, best.shaped, best.scheme, best.method, tuple(self.trials))
 
     def _range_candidates(self, histograms: dict[str, Histogram] | None) -> Iterator[tuple[Scheme, Ranges]]:
         yield self.scheme, scheme_ranges(self.graph, self.scheme, self.inputs)
@@ -174,7 +207,7 @@ class _Contest:
         return self.preset.methods if narrow or self.preset.name == "best" else self.preset.methods[:1]
 
     def _try_shape(self, shape: str) -> None:
-        _, _, scheme, method = self._winner()
+        scheme, method = self._winner().scheme, self._winner().method
         names = (shape, *method.steps)
         steps = tuple(step for step in ("hadamard", "cle", "smooth") if step in names)
         wider = Method((*steps, *(name for name in method.steps if name not in steps)))
@@ -182,19 +215,19 @@ class _Contest:
         if all(np.array_equal(shaped.weights[k], w) for k, w in self.graph.weights.items()):
             return
         laid = lay_out(shaped, scheme, scheme_ranges(shaped, scheme, self.learned))
-        self._try(set_layers(laid, shaped, wider, self.learned), scheme, wider)
+        self._try(set_layers(laid, shaped, wider, self.learned), shaped, scheme, wider)
 
-    def _try(self, graph: Graph, scheme: Scheme, method: Method) -> None:
+    def _try(self, graph: Graph, shaped: Graph, scheme: Scheme, method: Method) -> None:
         from quant.simulate import simulate
 
         found = _flat(simulate(graph, self.judged))
         trial = Trial(scheme, method, relative_error(self.wanted, found), _agreement(self.wanted, found))
         self.trials.append(trial)
-        self.say(f"{scheme} with {method}: logit error {trial.loss:.3%}")
-        if self.best is None or trial.loss < self.best[0]:
-            self.best = (trial.loss, graph, scheme, method)
+        self.say(f"{scheme} with {method}: logit error {trial.error:.3%}")
+        if self.best is None or trial.error < self.best.error:
+            self.best = _Best(trial.error, graph, shaped, scheme, method)
 
-    def _winner(self) -> tuple[float, Graph, Scheme, Method]:
+    def _winner(self) -> _Best:
         assert self.best is not None
         return self.best
 

@@ -53,7 +53,17 @@ def test_a_run_is_complete(undisturbed, config):
     page = (folder / "report.html").read_text()
     assert "tiny" in page
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ("model.onnx", "weights.npz", "w8a8.graph", "bundles", "stages", "run.json", "report.html")
+        (
+            "model.onnx",
+            "weights.npz",
+            "w8a8.graph",
+            "w8a8.float.graph",
+            "w8a8.choice.txt",
+            "bundles",
+            "stages",
+            "run.json",
+            "report.html",
+        )
     )
 
 

@@ -103,12 +103,12 @@ def _quantised(
 ) -> Graph:
     """Return the graph that training starts from."""
     from edge.model_file import load_model
-    from edge.quantizing import quantise_model
+    from edge.quantizing import How, quantise_model
     from quant.scheme import parse_scheme
 
     if start is not None:
         return load_model(start)
-    return quantise_model(graph, parse_scheme(scheme_name or ""), dataset, count, seed)
+    return quantise_model(graph, How(parse_scheme(scheme_name or ""), count=count, seed=seed), dataset).graph
 
 
 def _summary(made: Finetuned) -> str:

@@ -26,6 +26,14 @@ weights_option = click.option(
 @click.command()
 @model_argument
 @click.option("--scheme", "scheme_name", required=True, help="For example w8a8, w8a8-sym, w4a8-p99.99, we4m3-ae4m3.")
+@click.option(
+    "--preset",
+    type=click.Choice(["default", "fast", "best"]),
+    default="default",
+    show_default=True,
+    help="How much is tried to keep the accuracy; what was tried and chosen is printed.",
+)
+@click.option("--passes", help="Apply these passes instead, e.g. cle+scales+gptq+bias, or plain. See docs/numerics.md.")
 @data_options("--calib", "Calibration data; its training images are used, or all where there is no such part.")
 @click.option(
     "--count", type=click.IntRange(min=1), default=256, show_default=True, help="How many images to calibrate on."
@@ -37,6 +45,8 @@ weights_option = click.option(
 def quantize(
     model: str,
     scheme_name: str,
+    preset: str,
+    passes: str | None,
     data: str,
     pixel_scale: float | None,
     mean: str,
@@ -53,17 +63,23 @@ def quantize(
     OUT.onnx (QDQ, integers of at most 8 bits).
     """
     from edge.model_file import load_model
-    from edge.quantizing import check_suffix, quantise_model, save_quantised
+    from edge.quantizing import How, check_suffix, quantise_model, save_quantised
+    from quant.method import parse_method
     from quant.scheme import parse_scheme
 
-    scheme = parse_scheme(scheme_name)
+    how = How(parse_scheme(scheme_name), preset, passes, count, seed)
+    if passes is not None:
+        parse_method(passes)
     check_suffix(output)
     refuse_existing(output, force)
     dataset = load_data(data, pixel_scale, mean, std, test_share=0)
     graph = load_model(model, weights, dataset.preprocess.shape)
-    made = quantise_model(graph, scheme, dataset, count, seed)
-    save_quantised(made, output)
-    click.echo(f"{output}: {scheme}, calibrated on {min(count, len(dataset.x_train))} images of {dataset.name}")
+    choice = quantise_model(graph, how, dataset, lambda line: click.echo(f"trying {line}", err=True))
+    save_quantised(choice.graph, output)
+    for line in choice.reasons():
+        click.echo(line)
+    used = min(count, len(dataset.x_train))
+    click.echo(f"{output}: {choice.scheme}, passes {choice.method}, calibrated on {used} images of {dataset.name}")
 
 
 @click.command("eval")

@@ -28,7 +28,7 @@ def correct_bias(quantised: Graph, original: Graph, inputs: Array) -> Graph:
         codes = quantised.weights[layer.node.inputs[1]]
         return Setting(codes, layer.quant, corrected_bias(layer, torch.from_numpy(layer.current)))
 
-    return walk(quantised, original, inputs, visit)
+    return walk(quantised, original, inputs, visit, second=False)
 
 
 def corrected_bias(layer: Layer, real: Tensor) -> Array:
