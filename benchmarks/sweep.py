@@ -106,8 +106,8 @@ def _page(record: SweepRecord, run: dict[str, object]) -> str:
         "# ResNet-20, every pair of integer and minifloat formats of 3 to 8 bits",
         "",
         f"{run['cells']} pairs of weights x activations, options `{run['options']}`, passes `{run['passes']}`: {wall},",
-        f"{run['cpu_s']} s of processor time, from loading the model to the record. {record.calibration_images} training "
-        "images calibrate,",
+        f"{run['cpu_s']} s of processor time, from loading the model to the record.",
+        f"{record.calibration_images} training images calibrate,",
         f"{record.test_images} exact test images; float {100 * record.float_accuracy:.2f} %.",
         "Emulated in float. One standard error is about 1.3 points, so neighbours on a front may trade places.",
         "",
