@@ -58,6 +58,20 @@ def test_the_same_graph_as_from_qdq(tmp_path):
         assert qdq.quant(ours.output) == codes.quant(theirs.output)
 
 
+@pytest.mark.parametrize("activation", ["u8", "u16"])
+def test_quantisers_of_the_microsoft_domain(tmp_path, activation):
+    """What ONNX Runtime wrote before standard ONNX had 16-bit codes."""
+    x = images(SHAPE, 64) * 2
+    path = tmp_path / "qdq.onnx"
+    static(small_net(tmp_path / "float.onnx"), path, x[:32], activation=activation, UseQDQContribOps=True)
+    assert {n.domain for n in onnx.load(path).graph.node if n.op_type == "QuantizeLinear"} == {"com.microsoft"}
+    found = agreement(path, x[32:], run_ort(path, x[32:]))
+    print(f"{activation}: {found}")
+    assert found.steps <= 1
+    assert found.emulated_steps <= 1
+    assert load_onnx(path).quant("x").format.name == f"int{activation[1:]}"
+
+
 @pytest.mark.parametrize("name", ["resnet8", "kws"])
 def test_a_real_network(tmp_path, name):
     source, calibration, x = real(name)
