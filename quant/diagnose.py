@@ -147,7 +147,7 @@ def _try_cures(
 ) -> tuple[Trial, ...]:
     """Try, for every cause found, its cures from the cheapest on until one helps; then all that helped together."""
     causes = list(dict.fromkeys(finding.cause for row in rows for finding in row.findings))
-    judge = _Judge(simulate(plan.graph, plan.inputs), before, test)
+    judge = _Judge(plan.graph, simulate(plan.graph, plan.inputs), before, test)
     trials: list[Trial] = []
     everything = plan
     for index, cause in enumerate(causes):
@@ -183,15 +183,16 @@ def _known(plan: Plan, trials: Iterable[Trial], cure: Cure, cause: str) -> Trial
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """What a cured network is compared with: the float network's outputs, the score without cure, labelled data."""
+    """What a cured network is compared with: float network, its outputs, the score without cure, labelled data."""
 
+    graph: Graph
     wanted: Array
     before: Score
     test: Labelled | None
 
 
 def _try(plan: Plan, name: str, cause: str, price: str, judge: _Judge) -> Trial:
-    begin = (name, cause, plan.layers, price, str(plan.scheme), str(plan.method))
+    begin = (name, cause, plan.layers, price, str(plan.scheme), str(plan.method), plan.graph is not judge.graph)
     try:
         cured = carry_out(plan)
     except QuantError as error:

@@ -82,6 +82,8 @@ def _progress(*, show: bool) -> Iterator[Progress]:
 
 
 def _print(found: Diagnosis, *, show_all: bool) -> None:
+    from quant.diagnosis.summary import best_of
+
     rows = [row for row in found.rows if show_all or row.findings or row.facts.share >= SHOWN]
     title = f"{found.network} as {found.scheme}, {found.images} calibration images"
     print_table(title, ("layer", "noise", "own", "here", "why"), [_cells(row) for row in rows])
@@ -97,6 +99,9 @@ def _print(found: Diagnosis, *, show_all: bool) -> None:
         click.echo(f"float layers without a counterpart, not looked at: {', '.join(found.unmatched)}")
     if found.equalised:
         click.echo(f"channels were scaled behind {len(found.equalised)} layers before quantisation; compared alike")
+    best = best_of(found.trials)
+    if best is not None and not best.rewritten:
+        click.echo(f"to have {best.cure}: edgemill quantize --scheme '{best.scheme}' --passes {best.passes} ...")
     click.echo(found.summary)
 
 

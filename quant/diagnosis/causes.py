@@ -28,7 +28,7 @@ def few_weight_bits(facts: Facts) -> Evidence | None:
 
 def _few(fmt: str, sqnr_db: float, what: str) -> Evidence:
     return Evidence(
-        f"{what} in {fmt} alone leave {sqnr_db:.1f} dB at the logits, and nothing is unusual about them",
+        f"{what} in {fmt} alone leave {sqnr_db:.1f} dB at the logits",
         {"sqnr_db": sqnr_db},
     )
 

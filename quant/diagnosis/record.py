@@ -26,7 +26,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A cure that was tried, as `scheme` and `passes`. `score` is None when it was refused, for a reason."""
+    """A cure that was tried, as `scheme` and `passes`. `score` is None when it was refused, for a reason.
+
+    `rewritten`: the float graph was changed too, so that scheme and passes alone do not do it.
+    """
 
     cure: str
     cause: str
@@ -34,6 +37,7 @@ class Trial:
     price: str
     scheme: str
     passes: str
+    rewritten: bool
     score: Score | None
     gain_db: float | None
     helped: bool

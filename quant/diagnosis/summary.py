@@ -36,10 +36,14 @@ def summarise(rows: Sequence[Row], trials: Sequence[Trial], score: Score, health
     return f"{begin} ({state}). {where}: {title_of(finding.cause)}; {finding.evidence}. {_helps(trials, finding)}"
 
 
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """Return the cure that gained most; None when none helped."""
+    helped = [trial for trial in trials if trial.helped and trial.score is not None]
+    return max(helped, key=lambda trial: trial.gain_db or 0.0, default=None)
+
+
 def _helps(trials: Sequence[Trial], finding: Finding) -> str:
-    helped = [t for t in trials if t.helped and t.score is not None and t.gain_db is not None]
-    if not helped:
+    best = best_of(trials)
+    if best is None or best.score is None:
         return f"{'No cure that was tried helps. ' if trials else ''}{finding.advice}"
-    best = max(helped, key=lambda t: t.gain_db or 0.0)
-    assert best.score is not None
     return f"What helps most: {best.cure}, {best.gain_db:+.1f} dB, {best.score.agreement:.1%} of the labels unchanged."
