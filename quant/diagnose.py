@@ -15,7 +15,7 @@ from quant.diagnosis.facts import MATTERS, Facts, facts_of, is_healthy
 from quant.diagnosis.finding import Cause, Finding
 from quant.diagnosis.foreign import scheme_of
 from quant.diagnosis.inputs import drift_of
-from quant.diagnosis.pair import match_graphs
+from quant.diagnosis.pair import Pair, match_graphs
 from quant.diagnosis.record import Diagnosis, Row, Score, Trial, score_of
 from quant.diagnosis.summary import summarise
 from quant.errors import QuantError
@@ -84,11 +84,10 @@ def diagnose_quantised(
 
 def _diagnose(raw: Graph, quantised: Graph, plan: Plan, test: Labelled | None, progress: Progress | None) -> Diagnosis:
     say = progress or (lambda what, done, steps: None)
-    pair, equalised = scaled_alike(match_graphs(plan.graph, quantised))
+    pair, equalised = _paired(plan, quantised)
     measured = measure(pair, plan.inputs, lambda done, steps: say("layers", done, steps))
-    facts = facts_of(pair, measured, raw, drift_of(raw, plan.inputs))
     healthy = is_healthy(measured.total)
-    rows = tuple(sorted((Row(f, find_causes(f, healthy)) for f in facts), key=lambda row: -row.facts.share))
+    rows = _rows(facts_of(pair, measured, raw, drift_of(raw, plan.inputs)), healthy)
     score = score_of(measured.total, _accuracy(quantised, test))
     trials = _try_cures(rows, plan, score, test, say)
     return Diagnosis(
@@ -105,6 +104,17 @@ def _diagnose(raw: Graph, quantised: Graph, plan: Plan, test: Labelled | None, p
         test_images=len(test.labels) if test else 0,
         summary=summarise(rows, trials, score, healthy, len(plan.inputs)),
     )
+
+
+def _paired(plan: Plan, quantised: Graph) -> tuple[Pair, tuple[str, ...]]:
+    """Match the graphs; where another tool scaled channels between layers, the float graph follows."""
+    pair = match_graphs(plan.graph, quantised)
+    return scaled_alike(pair) if plan.foreign else (pair, ())
+
+
+def _rows(facts: Iterable[Facts], healthy: bool) -> tuple[Row, ...]:
+    rows = (Row(layer, find_causes(layer, healthy)) for layer in facts)
+    return tuple(sorted(rows, key=lambda row: -row.facts.share))
 
 
 def find_causes(facts: Facts, healthy: bool) -> tuple[Finding, ...]:
