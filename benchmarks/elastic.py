@@ -158,6 +158,7 @@ def searched(net: ElasticNet, held_out: Dataset, predictor: Predictor) -> dict[s
             population=POPULATION,
             generations=GENERATIONS,
             seed=seed,
+            first=((int(BUDGET_BITS),) * (2 * net.layers),),
         ).genome
         for seed in SEARCHES
     ]

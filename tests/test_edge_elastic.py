@@ -153,6 +153,8 @@ def test_refusals():
         train_elastic(trained(), data, Schedule(epochs=1, batch=512, rate=1e-3))
     with pytest.raises(EdgeError, match="at least three convolutions"):
         ElasticNet((1, 8, 8), 10, UNITS[:2])
+    with pytest.raises(EdgeError, match="255 images for batch norm statistics"):
+        recalibrate(trained(), data, uniform(LAYERS, 4), data.x_train[:255])
     net = started(data, epochs=1)
     with torch.no_grad():
         net.fc.bias += float("nan")

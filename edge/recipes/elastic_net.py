@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, linear
 from edge.errors import EdgeError
 from edge.models.models import Shape
 from edge.recipes.elastic_layers import SMALLEST, ActivationQuantiser, WeightQuantiser
-from quant.subnet import END_BITS, Subnet
+from quant.subnet import END_BITS, WIDTHS, Subnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,10 @@ class ElasticNet(nn.Module):  # type: ignore[misc]
             raise EdgeError(f"an elastic network needs at least three convolutions, not {len(units)}.")
         self.units, self.shape = units, shape
         self.subnet: Subnet | None = None
-        ends, inside = (END_BITS,), ActivationQuantiser(signed=True).widths
-        last = len(units) - 1
+        ends, last = (END_BITS,), len(units) - 1
         channels = (shape[0], *(unit.channels for unit in units))
         self.convs = nn.ModuleList(
-            ElasticConv(channels[k], unit, ends if k == 0 else inside, ends if k == last else inside)
+            ElasticConv(channels[k], unit, ends if k == 0 else WIDTHS, ends if k == last else WIDTHS)
             for k, unit in enumerate(units)
         )
         self.fc = nn.Linear(channels[-1], classes)

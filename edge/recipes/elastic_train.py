@@ -205,14 +205,22 @@ def recalibrate(net: ElasticNet, dataset: Dataset, subnet: Subnet | None, images
     """Give every batch norm the mean statistics of a subnet over raw images [N, C, H, W], in batches of 256.
 
     A subnet's activations are not those of the others, so its statistics are its own.
+
+    Raises:
+        EdgeError: there are fewer than 256 images.
     """
+    if len(images) < CALIBRATION_BATCH:
+        raise EdgeError(f"{len(images)} images for batch norm statistics; give {CALIBRATION_BATCH} at least.")
     norms = [conv.norm for conv in net.convs]
+    momentum = norms[0].momentum
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for the plain mean over batches
     with running(net, subnet, training=True), torch.no_grad():
         for start in range(0, len(images) - CALIBRATION_BATCH + 1, CALIBRATION_BATCH):
             net(torch.from_numpy(dataset.preprocess.apply(images[start : start + CALIBRATION_BATCH])))
+    for norm in norms:
+        norm.momentum = momentum
 
 
 def score(net: ElasticNet, dataset: Dataset, subnet: Subnet | None, images: Array, labels: Array) -> float:
