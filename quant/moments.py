@@ -63,35 +63,38 @@ def moments(
         second: whether to collect `square` and `cross` too; they are empty otherwise.
     """
     chooser = torch.Generator().manual_seed(0)
+    groups = node.op.groups if isinstance(node.op, Conv) else 1
     sums: list[Tensor] = []
     count = 0
     for x, exact in pairs:
-        columns, wanted = _columns(node, kernel, x, exact, total, chooser)
-        delta = wanted - columns
-        squares = (columns @ columns.mT, delta @ columns.mT) if second else (torch.empty(0), torch.empty(0))
-        parts = (*squares, columns.sum(-1), delta.sum(-1))
-        sums = [a + b.double() for a, b in zip(sums or (0.0, 0.0, 0.0, 0.0), parts, strict=True)]
-        count += columns.shape[-1]
-    square, cross, mean, shift = sums
+        windows, wanted = _windows(node, kernel, x, exact, total, chooser)
+        delta = wanted - windows
+        parts = [_by_group(t.sum((0, 1), keepdim=True), groups)[..., 0] for t in (windows, delta)]
+        if second:
+            columns = _by_group(windows, groups)
+            parts += [columns @ columns.mT, _by_group(delta, groups) @ columns.mT]
+        sums = [a + b.double() for a, b in zip(sums or [0.0] * len(parts), parts, strict=True)]
+        count += windows.shape[0] * windows.shape[1]
+    mean, shift, square, cross = (*sums, torch.empty(0), torch.empty(0))[:4]
     return Moments(count, square, mean / count, cross, shift / count)
 
 
-def _columns(
+def _windows(
     node: Node, kernel: tuple[int, int], x: Tensor, exact: Tensor, total: int, chooser: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return the same columns of both inputs of a batch, each [G, K, columns], float32."""
+    """Return the same windows of both inputs of a batch, each [N, windows, kh*kw, C], float32."""
     if not isinstance(node.op, Conv):
-        return x.mT.unsqueeze(0), exact.mT.unsqueeze(0)
+        return x[:, None, None], exact[:, None, None]
     inputs_per_output = x.shape[1] // node.op.groups * kernel[0] * kernel[1]
     wanted = min(max(COLUMNS_PER_INPUT * inputs_per_output, LEAST_COLUMNS), MOST_COLUMNS)
     places, inside = _places(node.op, kernel, x.shape[2:], max(1, wanted // total), chooser)
-    return _gather(node.op.groups, x, places, inside), _gather(node.op.groups, exact, places, inside)
-
-
-def _gather(groups: int, x: Tensor, places: Tensor, inside: Tensor) -> Tensor:
-    """Return the windows [windows, kh*kw] of images [N, C, H, W] as columns [G, C/G*kh*kw, N*windows]."""
     # Channels last, as simulated activations lie in memory: a place then is one run of C values.
-    windows = x.permute(0, 2, 3, 1).flatten(1, 2)[:, places] * inside[:, :, None]
+    first, second = (t.permute(0, 2, 3, 1).flatten(1, 2)[:, places] for t in (x, exact))
+    return first * inside[:, :, None], second * inside[:, :, None]
+
+
+def _by_group(windows: Tensor, groups: int) -> Tensor:
+    """Turn windows [N, windows, kh*kw, C] into columns [G, C/G*kh*kw, N*windows]."""
     return windows.unflatten(-1, (groups, -1)).permute(3, 4, 2, 0, 1).flatten(3).flatten(1, 2)
 
 

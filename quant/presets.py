@@ -23,12 +23,15 @@ from quant.range_search import Histogram, collect_histograms, fitted_ranges
 from quant.ranges import Ranges, estimate_ranges
 from quant.scheme import Scheme
 
+#: Activation values that candidates are worked out and compared on, and the fewest images.
+ACTIVATIONS, LEAST_IMAGES = 300_000_000, 32
+
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """A preset: which ranges and methods compete, on how many images.
 
-    `images` bounds what layer-wise passes calibrate on, `judged` the images candidates are compared on.
+    `images` bounds what layer-wise passes calibrate on, `judged` the images candidates are compared on; see `_images`.
     """
 
     name: str
@@ -134,6 +137,12 @@ def quantise_with(graph: Graph, scheme: Scheme, method: Method, inputs: Array) -
     return Choice(made, shaped, scheme, method, ())
 
 
+def _images(graph: Graph, most: int) -> int:
+    """Return how many images to work on: fewer where one image makes many activations, for it says more too."""
+    values = sum(int(np.prod(graph.shape(name))) for name in graph.activations())
+    return min(most, max(LEAST_IMAGES, ACTIVATIONS // values))
+
+
 def _fast(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array) -> Choice:
     method = parse_method(preset.methods[0])
     narrow = min(fmt.bits for fmt in weight_formats(graph, scheme).values()) < 8
@@ -159,8 +168,9 @@ class _Contest:
 
     def __init__(self, graph: Graph, scheme: Scheme, preset: Preset, inputs: Array, say: Say) -> None:
         self.graph, self.scheme, self.preset, self.say = graph, scheme, preset, say
-        held = min(preset.judged, max(1, len(inputs) // 3))
-        self.inputs, self.judged, self.learned = inputs, inputs[-held:], inputs[:-held][: preset.images]
+        held = min(_images(graph, preset.judged), max(1, len(inputs) // 3))
+        learned = inputs[:-held][: _images(graph, preset.images)]
+        self.inputs, self.judged, self.learned = inputs, inputs[-held:], learned
         if len(self.learned) == 0:
             self.learned = inputs
         from quant.simulate import simulate

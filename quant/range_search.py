@@ -51,15 +51,16 @@ def collect_histograms(graph: Graph, inputs: Array) -> dict[str, Histogram]:
 
     from quant.simulate import batches, forward, simulator
 
-    limits = minima_and_maxima(graph, inputs)
+    limits = {name: with_zero(*limit) for name, limit in minima_and_maxima(graph, inputs).items()}
     sim, names = simulator(graph), graph.activations()
     counts = {name: torch.zeros(BINS, dtype=torch.float64) for name in names}
     for part in batches(inputs):
         for name, value in forward(sim, part, names).items():
-            low, high = with_zero(*limits[name])
-            inside = value[value != 0]
-            counts[name] += torch.histc(inside, BINS, low, high).double() if inside.numel() else 0.0
-    return {name: Histogram(*with_zero(*limits[name]), counts[name].numpy()) for name in names}
+            low, high = limits[name]
+            counts[name] += torch.histc(value, BINS, low, high)
+            zero = min(int(-low / (high - low) * BINS), BINS - 1)
+            counts[name][zero] -= float((value == 0).sum())
+    return {name: Histogram(*limits[name], counts[name].clamp_min(0).numpy()) for name in names}
 
 
 def fitted_ranges(
