@@ -1,9 +1,8 @@
 """Learned rounding (AdaRound): choose between the two neighbours of every weight by gradient descent.
 
-W = s u (floor(W / (s u)) + h(V)) with h(V) = clamp(1.2 sigmoid(V) - 0.1, 0, 1) and u the format's own step at each
-weight (1 for integers). V starts where h(V) is the fraction that floor leaves, so training starts at the real weights.
-The loss is the layer's output error, tr((W - T) H (W - T)^T), plus a term that drives h to 0 or 1 (Nagel et al.,
-arXiv 2004.10568).
+W = s (l + u h(V)) with h(V) = clamp(1.2 sigmoid(V) - 0.1, 0, 1), l the format's value below each weight and u the step
+from there to the value above (1 for integers). V starts where l + u h(V) is the real weight. The loss is the output
+error of each channel, (w - t) H (w - t)^T, plus a term that drives h to 0 or 1 (Nagel et al., arXiv 2004.10568).
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from quant.formats import Array, Format
 from quant.graph import Graph, Quant
 from quant.layerwise import Layer, Setting, walk
 from quant.passes.gptq import codes_of, damped, grouped, grouped_scale
+from quant.simulate import round_weights
 
 ITERATIONS = 1000
 RATE = 2e-2
-REGULARISER = 0.01
+#: In units of the mean error that rounding makes; with less of it, wide formats end where rounding to nearest does.
+REGULARISER = 0.3
 #: The regulariser is off for this share of the iterations; its exponent then falls from 20 to 2.
 WARM_UP = 0.2
 BETA = (20.0, 2.0)
@@ -34,7 +35,7 @@ def learned_rounding(quantised: Graph, original: Graph, inputs: Array) -> Graph:
     """
 
     def visit(layer: Layer) -> Setting:
-        values = learned_values(layer, layer.quant, torch.from_numpy(layer.weight))
+        values = learned_values(layer.with_fixed_bias, layer.quant, torch.from_numpy(layer.weight))
         return Setting(codes_of(layer, layer.quant, values), layer.quant, layer.current_bias)
 
     return walk(quantised, original, inputs, visit)
@@ -43,46 +44,61 @@ def learned_rounding(quantised: Graph, original: Graph, inputs: Array) -> Graph:
 def learned_values(layer: Layer, quant: Quant, target: Tensor) -> Tensor:
     """Return the rounded weights of a layer in units of their scale, [G, O/G, K].
 
+    A channel that learning leaves with more error than rounding to nearest is rounded to nearest.
+
     Args:
         layer: with its moments.
         quant: format and scale of the result.
         target: real weights to approximate, float64, shaped as the weight.
     """
-    scaled = (grouped(layer, target) / grouped_scale(layer, quant)).clamp(-quant.format.max, quant.format.max)
-    step = local_step(quant.format, scaled)
-    low = (scaled / step).floor()
+    scaled = grouped(layer, target) / grouped_scale(layer, quant)
+    low, up = neighbours(quant.format, scaled)
     hessian = damped(layer.moments.centred)
-    # Output error in units of the mean error that rounding half a step everywhere would make.
-    weight_of_row = grouped_scale(layer, quant).square()
-    hessian = hessian / (hessian.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] / 12)
-    importance = weight_of_row / weight_of_row.mean()
-    up = _learn(scaled, step, low, hessian, importance)
-    return ((low + up) * step).clamp(-quant.format.max, quant.format.max)
+    learned = torch.where(_learn(scaled.clamp(low, up), low, up, hessian), up, low)
+    nearest = round_weights(quant.format, scaled).double()
+    losses = [
+        (((values - scaled) @ hessian) * (values - scaled)).sum(-1, keepdim=True) for values in (learned, nearest)
+    ]
+    return torch.where(losses[0] <= losses[1], learned, nearest)
 
 
-def local_step(fmt: Format, scaled: Tensor) -> Tensor:
-    """Return the distance between the format's values around each scaled weight (1 for integers)."""
-    if not fmt.is_minifloat:
-        return torch.ones_like(scaled)
-    exponent = scaled.abs().clamp_min(1e-300).log2().floor() - fmt.mantissa
-    return 2.0 ** exponent.clamp_min(fmt.unit_exponent)
+def neighbours(fmt: Format, scaled: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the format's values below (or at) and above each scaled weight, float64.
+
+    A weight at the top of the range or beyond lies between the two largest values; integers are symmetric.
+    """
+    grid = torch.tensor([fmt.units_of_ordinal(k) * fmt.unit for k in fmt.ordinals()], dtype=torch.float64)
+    grid = grid[grid >= -fmt.max]
+    below = (torch.searchsorted(grid, scaled.double().contiguous(), right=True) - 1).clamp(0, len(grid) - 2)
+    return grid[below], grid[below + 1]
 
 
-def _learn(scaled: Tensor, step: Tensor, low: Tensor, hessian: Tensor, importance: Tensor) -> Tensor:
-    """Return 0 or 1 for every weight: whether it goes up."""
-    fraction = (scaled / step - low).clamp(0.01, 0.99)
+def _learn(scaled: Tensor, low: Tensor, up: Tensor, hessian: Tensor) -> Tensor:
+    """Return whether each weight goes up; all [G, O/G, K], `hessian` [G, K, K].
+
+    Every row is in units of the root of the mean error that rounding it at random makes, u^2 H_kk / 12 a weight: rows
+    and formats have very different steps, and one regulariser must suit them all.
+    """
+    mean_error = ((up - low).square() * hessian.diagonal(dim1=-2, dim2=-1)[:, None, :]).sum(-1, keepdim=True) / 12
+    step, start, square = ((up - low) / mean_error.sqrt()).float(), (scaled - low) / (up - low), hessian.float()
+    real = (start * step).float()
+    fraction = start.clamp(0.01, 0.99)
     logits = (-(1.2 / (fraction + 0.1) - 1).log()).float().requires_grad_()
-    delta, unit, weight, square = (t.float() for t in (low * step - scaled, step, importance, hessian))
     optimiser = torch.optim.Adam([logits], lr=RATE)
     for iteration in range(ITERATIONS):
-        up = (1.2 * logits.sigmoid() - 0.1).clamp(0, 1)
-        error = delta + up * unit
-        loss = ((error @ square) * error * weight).sum()
-        progress = (iteration / ITERATIONS - WARM_UP) / (1 - WARM_UP)
-        if progress > 0:
-            beta = BETA[1] + (BETA[0] - BETA[1]) * (1 - progress)
-            loss = loss + REGULARISER * (1 - (2 * up - 1).abs() ** beta).sum()
+        share = (1.2 * logits.sigmoid() - 0.1).clamp(0, 1)
+        error = share * step - real
+        loss = ((error @ square) * error).sum() + _undecided(share, iteration / ITERATIONS)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return (logits.detach() > 0).double()
+    return logits.detach() > 0
+
+
+def _undecided(share: Tensor, progress: float) -> Tensor | float:
+    """Return the regulariser: how far all shares are from 0 and 1, ever more sharply."""
+    later = (progress - WARM_UP) / (1 - WARM_UP)
+    if later <= 0:
+        return 0.0
+    beta = BETA[1] + (BETA[0] - BETA[1]) * (1 - later)
+    return REGULARISER * (1 - (2 * share - 1).abs() ** beta).sum()

@@ -31,6 +31,8 @@ def smooth(graph: Graph, inputs: Array, alpha: float = ALPHA) -> Graph:
     for pair in pairs:
         top, sink = largest[pair.source.output], sink_ranges(graph, pair)
         dead = (top == 0) | (sink == 0)
+        if dead.all():
+            continue
         raw = np.divide(sink ** (1 - alpha), top**alpha, out=np.ones_like(sink), where=~dead)
         graph = rescale(graph, pair, bounded(raw / np.exp(np.log(raw[~dead]).mean()), dead))
     return graph
