@@ -115,7 +115,8 @@ def _table(rows: list[dict[str, object]], dataset: Dataset) -> str:
         f"Tested on the {len(dataset.x_test)} exact test images by the integer reference; points below float on the "
         "same images. One seed; the standard error of",
         "an accuracy is about 1.5 points. Lost and gained: images that float gets right and the trained graph wrong, "
-        "and the reverse.",
+        "and the reverse. Best epoch 0: no epoch",
+        "was better than the start on the images held out, so the start is what was written.",
         "",
         "| scheme | start | scales | float | drop before | drop after | agreement with float | lost / gained | "
         "best epoch | CPU time |",
