@@ -8,8 +8,9 @@ import numpy as np
 
 from edge.split import cut
 from export.target import Source, Target
-from quant.formats import Array
+from quant.formats import INT8, Array
 from quant.graph import Graph
+from quant.passes.widen import widen
 from quant.program import lower
 from quant.reference import fast_dot, quantise_input, run
 from quant.scheme import Scheme
@@ -22,6 +23,19 @@ def scheme_for(target: Target, scheme: Scheme) -> Scheme:
     """Return the scheme a target needs: symmetric activations where it cannot express zero points."""
     symmetric = target.capability.symmetric and not scheme.formats.activation.is_minifloat
     return replace(scheme, symmetric=True) if symmetric else scheme
+
+
+def fitted(part: Source, target: Target) -> Source:
+    """Return a part whose integer activations of fewer than 8 bits are stored as int8 where a target has only that.
+
+    Codes stay what they are, those of the test vectors too. A part with an elastic network stays as it is.
+    """
+    formats = {part.graph.quant(name).format for name in part.graph.activations()}
+    missing = [fmt for fmt in formats if fmt.name not in target.capability.activations]
+    narrow = all(fmt.signed and not fmt.is_minifloat and fmt.bits < INT8.bits for fmt in missing)
+    if not missing or not narrow or INT8.name not in target.capability.activations or part.elastic is not None:
+        return part
+    return replace(part, graph=widen(part.graph))
 
 
 def choose_vectors(labels: Array, count: int) -> Array:

@@ -14,6 +14,7 @@ from edge.binary_eval import binary_labels, is_binary
 from edge.calibration import calibration_inputs
 from edge.dataset import Dataset
 from edge.errors import EdgeError
+from edge.exporting import fitted
 from edge.model_file import elastic_of, load_model, split_subnet
 from edge.pipeline_bundles import parts_of
 from export.atomic import new_folder, write_file
@@ -171,15 +172,16 @@ def export_models(job: ExportJob, targets: Sequence[Target], output: Path, *, ov
         EdgeError: the model is a float model, or a target is given twice.
         ExportError: a target cannot express it, or the place cannot be written.
     """
-    places, spec = places_of(targets, output), _spec(job)
-    for target in targets:
+    places, whole = places_of(targets, output), _spec(job)
+    specs = [replace(whole, parts=tuple(fitted(part, target) for part in whole.parts)) for target in targets]
+    for spec, target in zip(specs, targets, strict=True):
         for part in spec.parts:
             check_capability(target, part.graph)
     if len(targets) == 1 or output.exists():
-        pairs = zip(places, targets, strict=True)
-        return tuple(write_bundle(place, spec, target, overwrite=overwrite) for place, target in pairs)
+        jobs = zip(places, specs, targets, strict=True)
+        return tuple(write_bundle(place, spec, target, overwrite=overwrite) for place, spec, target in jobs)
     with new_folder(output) as folder:
-        for target in targets:
+        for spec, target in zip(specs, targets, strict=True):
             write_bundle(folder / target.name, spec, target)
     return tuple(read_bundle(place) for place in places)
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from edge.errors import EdgeError
-from edge.exporting import HALVES, WHOLE, choose_vectors, halves, scheme_for, whole
+from edge.exporting import HALVES, WHOLE, choose_vectors, fitted, halves, scheme_for, whole
 from export.targets import TARGETS, find_target
-from quant.formats import E4M3, INT8
+from quant.formats import E4M3, INT8, integer
 from quant.program import lower
 from quant.reference import dequantise, run
 from quant.scheme import parse_scheme
 from tests.toys import random_codes, toy_graph
+from tests.toys_fitted import fitted_graph, real_inputs
 
 
 def test_labels_take_turns():
@@ -78,3 +79,18 @@ def test_targets_without_zero_points_get_symmetric_integers():
     assert jetson.capability.symmetric
     assert str(scheme_for(jetson, parse_scheme("w8a8-sym"))) == "w8a8-sym"
     assert str(scheme_for(jetson, parse_scheme("we4m3-ae4m3"))) == "we4m3-ae4m3"
+
+
+def test_fewer_bits_are_stored_wider_where_a_target_has_no_narrow_formats():
+    graph = fitted_graph(integer(5), integer(3))
+    (part,) = whole(graph, real_inputs(graph, 8))
+    wide = fitted(part, find_target("arm-a"))
+    assert {wide.graph.quant(name).format.name for name in wide.graph.activations()} == {"int8"}
+    assert {wide.graph.tensors[name].quant for name in graph.weights} == {graph.tensors[n].quant for n in graph.weights}
+    codes = run(lower(wide.graph), wide.inputs)[wide.graph.output]
+    assert np.array_equal(codes, part.outputs)
+    assert (codes != codes[0]).any()
+    for target in ("arm-m", "fpga", "host"):
+        assert fitted(part, find_target(target)) is part
+    minifloats = whole(graph := toy_graph(E4M3, E4M3), inputs(graph))[0]
+    assert fitted(minifloats, find_target("arm-a")) is minifloats

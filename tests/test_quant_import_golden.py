@@ -9,6 +9,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
+from quant.errors import QuantError  # noqa: E402
 from quant.formats import Array  # noqa: E402
 from quant.graph import Graph  # noqa: E402
 from quant.onnx_import import load_onnx  # noqa: E402
@@ -50,6 +51,23 @@ def golden(name: str) -> tuple[Graph, Array, Array, list[Array]]:
 def test_every_file_is_small_and_has_a_test():
     assert {path.stem for path in GOLDEN.glob("*.onnx")} == set(FILES)
     assert max(path.stat().st_size for path in GOLDEN.iterdir() if path.is_file()) < 100_000
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_files_are_read_or_refused(tmp_path, name):
+    rng, whole, path = np.random.default_rng(0), (GOLDEN / f"{name}.onnx").read_bytes(), tmp_path / "damaged.onnx"
+    refused = 0
+    for _ in range(20):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            load_onnx(path)
+        except QuantError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 0
 
 
 @pytest.mark.parametrize("name", FILES)
