@@ -32,7 +32,7 @@ def gptq(quantised: Graph, original: Graph, inputs: Array) -> Graph:
     """
 
     def visit(layer: Layer) -> Setting:
-        weight = gptq_values(layer, layer.quant, torch.from_numpy(layer.weight))
+        weight = gptq_values(layer.with_fixed_bias, layer.quant, torch.from_numpy(layer.weight))
         return Setting(codes_of(layer, layer.quant, weight), layer.quant, layer.current_bias)
 
     return walk(quantised, original, inputs, visit)
