@@ -92,8 +92,8 @@ def _table(results: list[tuple[Network, Diagnosis, float]]) -> str:
         *(line for result in results for line in _cures(result[0].name, result[1])),
         "",
         "Calibration images are drawn from those of `benchmarks/networks.py` by seed 0. CIFAR networks are tested on",
-        "the 466 exact test images, the keyword network on its 250 odd inputs, EfficientNet on 100 photographs that are",
-        "most likely training images, so that only its differences count. How busy the machine was is in the JSON.",
+        "the 466 exact test images, the keyword network on its 250 odd inputs, EfficientNet on 100 photographs that",
+        "are most likely training images, so that only its differences count. How busy the machine was is in the JSON.",
         "",
     ]
     return "\n".join(lines)
