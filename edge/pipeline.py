@@ -31,6 +31,7 @@ from export.atomic import write_file, write_text
 from export.manifest import VERSION
 from export.targets import find_target
 from quant import graph_file
+from quant.cost import Summary, assigned, cost, summary
 from quant.graph import Graph, macs
 from quant.onnx_import import load_onnx
 from quant.ptq import prepare
@@ -157,7 +158,13 @@ def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
         write_file(float_path(path), graph_file.to_bytes(choice.shaped))
         write_text(choice_path(path), "\n".join([*choice.reasons(), ""]))
         accuracy = measure_accuracy(graph, choice.graph, job.dataset)
-        return {"weight_bytes": weight_bytes(choice.graph), "accuracy": asdict(accuracy), "quantise_s": seconds}
+        hardware = summary(cost(choice.graph, assigned(choice.graph)))
+        return {
+            "weight_bytes": weight_bytes(choice.graph),
+            "accuracy": asdict(accuracy),
+            "quantise_s": seconds,
+            "cost": asdict(hardware),
+        }
 
     inputs = {
         "model": file_digest(job.folder / "model.onnx"),
@@ -170,7 +177,8 @@ def quantise_stage(job: Job, graph: Graph, scheme: Scheme) -> SchemeRecord:
     result = job.stages.run(
         f"quantise-{slug(scheme)}", inputs, compute, lambda: (path, float_path(path), choice_path(path))
     )
-    return SchemeRecord(str(scheme), result["weight_bytes"], Accuracy(**result["accuracy"]), result["quantise_s"])
+    accuracy, hardware = Accuracy(**result["accuracy"]), Summary(**result["cost"])
+    return SchemeRecord(str(scheme), result["weight_bytes"], accuracy, result["quantise_s"], hardware)
 
 
 def float_path(path: Path) -> Path:

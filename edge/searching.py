@@ -117,6 +117,7 @@ class Meter:
         self.workshop = Workshop(graph, self.inputs)
         self.float_logits = _log_softmax(simulate(graph, self.inputs))
         self.divergences: dict[Genome, float] = {}
+        self._spent: dict[Genome, float] = {}
 
     def cost(self, genome: Genome) -> Cost:
         """Return what a genome costs."""
@@ -124,7 +125,9 @@ class Meter:
 
     def spent(self, genome: Genome) -> float:
         """Return what a genome takes of the budget."""
-        return BUDGETS[self.job.kind](self.cost(genome))
+        if genome not in self._spent:
+            self._spent[genome] = BUDGETS[self.job.kind](self.cost(genome))
+        return self._spent[genome]
 
     def quantised(self, genome: Genome) -> Graph:
         """Return a genome's network."""

@@ -23,6 +23,8 @@ from tests.tiny import execute, surroundings, write_config, write_onnx
 READING = (
     "run",
     "diagnose",
+    "sweep",
+    "search",
     "verify",
     "profile",
     "eval",
