@@ -12,6 +12,8 @@ from edge.dataset import Dataset
 from quant.formats import Array
 
 IMAGENET_CROP = 16
+#: Training images of Fashion-MNIST that calibration images are drawn from.
+FASHION_CALIBRATION = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +71,69 @@ def _keywords(data: Path) -> tuple[Path, Array, Array]:
 
 def efficientnet(data: Path) -> Network:
     """EfficientNet-Lite0: 64 images calibrate, 100 others test (most likely training images: only drops count)."""
+    files = _imagenet_files(data)
+    chosen = files[0::5] + files[1::5][:64]
+    x = _imagenet_inputs(chosen)
+    labels = _imagenet_labels(chosen[:100])
+    note = "64 images calibrate, 100 others test; probably training images, so only the drop counts"
+    return Network("efficientnet_lite0", _efficientnet_file(data), x[100:], x[:100], labels, note)
+
+
+def efficientnet_fold(data: Path, fold: int) -> Network:
+    """EfficientNet-Lite0 on half of the 500 images, calibrated on the other half; fold 0 calibrates on even files."""
+    files = _imagenet_files(data)
+    inside, outside = files[fold::2], files[1 - fold :: 2]
+    note = "250 images calibrate, the 250 others test; probably training images, so only the drop counts"
+    x, labels = _imagenet_inputs(outside), _imagenet_labels(outside)
+    return Network("efficientnet_lite0", _efficientnet_file(data), _imagenet_inputs(inside), x, labels, note)
+
+
+def efficientnet_calibration(data: Path, count: int) -> tuple[Path, Array]:
+    """EfficientNet-Lite0's file and `count` inputs, to time quantisation with."""
+    return _efficientnet_file(data), _imagenet_inputs(_imagenet_files(data)[:count])
+
+
+def _efficientnet_file(data: Path) -> Path:
+    return data / "imagenet" / "efficientnet_lite0.onnx"
+
+
+def _imagenet_files(data: Path) -> list[Path]:
+    return sorted((data / "imagenet" / "images_256").glob("*.jpg"))
+
+
+def _imagenet_inputs(files: list[Path]) -> Array:
     from PIL import Image
 
-    files = sorted((data / "imagenet" / "images_256").glob("*.jpg"))
-    chosen = files[0::5] + files[1::5][:64]
     inside = slice(IMAGENET_CROP, 256 - IMAGENET_CROP)
-    pixels = np.stack([np.asarray(Image.open(file))[inside, inside] for file in chosen]).transpose(0, 3, 1, 2)
-    x = ((pixels - 127.0) / 128).astype(np.float32)
-    labels = np.array([int(file.name[:4]) for file in chosen[:100]])
-    note = "64 images calibrate, 100 others test; probably training images, so only the drop counts"
-    return Network("efficientnet_lite0", data / "imagenet" / "efficientnet_lite0.onnx", x[100:], x[:100], labels, note)
+    pixels = np.stack([np.asarray(Image.open(file))[inside, inside] for file in files]).transpose(0, 3, 1, 2)
+    inputs: Array = ((pixels - 127.0) / 128).astype(np.float32)
+    return inputs
+
+
+def _imagenet_labels(files: list[Path]) -> Array:
+    return np.array([int(file.name[:4]) for file in files])
+
+
+def fashion(work: Path) -> Network:
+    """The network of examples/fashion.toml on Fashion-MNIST, trained once and kept in `work`."""
+    dataset = load("fashion-mnist")
+    path = work / "fashion.onnx"
+    if not path.exists():
+        _train_fashion(dataset, path)
+    apply = dataset.preprocess.apply
+    note = "calibrated on training images, tested on all 10,000 test images"
+    calibration = apply(dataset.x_train[:FASHION_CALIBRATION])
+    return Network("fashion", path, calibration, apply(dataset.x_test), dataset.y_test, note)
+
+
+def _train_fashion(dataset: Dataset, path: Path) -> None:
+    from edge.models import models
+    from edge.onnx_file import to_onnx
+    from edge.recipes.recipes import find_recipe
+    from edge.train import Schedule, train
+
+    shape = dataset.preprocess.shape
+    module = models.build(models.find_model("dscnn"), shape, len(dataset.labels), seed=0, width=28, blocks=4)
+    train(module, dataset, find_recipe("cross-entropy"), Schedule(epochs=3, batch=128, rate=0.2), show=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    to_onnx(module, shape, path)

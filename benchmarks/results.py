@@ -17,6 +17,8 @@ PACKAGES = (
     "onnxruntime",
     "openvino",
     "torch",
+    "nncf",
+    "brevitas",
     "ai-edge-litert",
     "tflite-runtime",
     "tflite-micro",
