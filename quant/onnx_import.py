@@ -57,8 +57,8 @@ def _add_node(build: Build, node: Any) -> None:
             build.model,
             node,
             f"this operator is not supported{'' if plain else f' (domain {node.domain})'}. "
-            f"Supported: {', '.join(convert.SUPPORTED)}, QONNX's quantisers and ONNX Runtime's QLinear operators. Rewrite it "
-            "with these, or cut the model before it.",
+            f"Supported: {', '.join(convert.SUPPORTED)}, QONNX's quantisers and ONNX Runtime's QLinear operators. "
+            "Rewrite it with these, or cut the model before it.",
         )
     if node.op_type == "DequantizeLinear":
         dequantize(build, node)

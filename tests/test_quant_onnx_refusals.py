@@ -39,7 +39,8 @@ def test_an_unknown_operator_is_named_with_shape_opset_and_what_is_supported(fil
     message = refusal(save(file, nodes, CONV))
     assert message == (
         "node 'gate' (op Sigmoid, inputs [1, 4, 6, 5], opset 17): this operator is not supported. "
-        f"Supported: {', '.join(SUPPORTED)}. Rewrite it with these, or cut the model before it."
+        f"Supported: {', '.join(SUPPORTED)}, QONNX's quantisers and ONNX Runtime's QLinear operators. "
+        "Rewrite it with these, or cut the model before it."
     )
 
 
