@@ -14,7 +14,7 @@ from devices.report.cloud import draw, front_of
 from devices.report.sweep_fronts import bits_matrix, clouds, kind_of, matrix, variants
 from devices.report.sweep_page import print_sweep, sweep_html, write_sweep_report
 from devices.sweep_record import FILE, read_sweep, to_json
-from quant.luts import CAVEATS
+from quant.luts import CAVEATS, MEASURED
 from tests.sweep_records import FORMATS, cell, sweep
 from tests.test_devices_report_page import Page
 
@@ -81,6 +81,14 @@ def test_a_drawing_has_every_point_and_numbers_the_front():
     assert {kind_of(found) for found in sweep().cells} == {"integers", "minifloats", "mixed"}
     places = [float(v) for v in re.findall(r'c[xy]="([0-9.]+)"', drawn)]
     assert all(0 <= place <= 560 for place in places)
+
+
+def test_fitted_luts_are_marked_and_only_there():
+    size, luts, operations = clouds(sweep())
+    known = {frozenset(row[:2]) for row in MEASURED}
+    for found, point in zip([c for c in sweep().cells if c.accuracy], luts.points, strict=True):
+        assert point.name.endswith("(fitted)") == (frozenset((found.weight, found.activation)) not in known)
+    assert not any("fitted" in point.name for cloud in (size, operations) for point in cloud.points)
 
 
 def test_matrices_hold_every_pair():

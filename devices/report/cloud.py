@@ -12,7 +12,7 @@ from devices.report.scale import WIDE, Scale, fitted
 #: What weights and activations may be; each has a colour and a shape in the drawing.
 KINDS = ("integers", "minifloats", "mixed")
 RADIUS, NUMBERED = 3.0, 8.0
-#: Room above the curves' knee: points far below the best are cut off at the bottom of the drawing.
+#: Points below this share of the float accuracy stand on the lower edge of the drawing.
 LOWEST = 0.35
 
 
@@ -46,7 +46,7 @@ def draw(cloud: Cloud) -> str:
         svg.y_axis(frame, y, lambda v: f"{100 * v:g} %", "top-1 accuracy"),
         svg.line(left, base, right, base, "baseline"),
         svg.words(right + 4, base + 4, "float", anchor="start"),
-        *(_dot(point, kind, x, y) for point, kind in zip(cloud.points, cloud.kinds, strict=True)),
+        *_dots(cloud, x, y),
         _steps(front, x, y),
         *(_mark(number + 1, point, x, y) for number, point in enumerate(front)),
     )
@@ -60,6 +60,12 @@ def _scales(cloud: Cloud, frame: svg.Frame) -> tuple[Scale, Scale]:
     least = max(min(found), LOWEST * cloud.baseline)
     x = fitted(costs, frame.x_pixels, log=log, margin=0.05)
     return x, fitted([least, max(found), cloud.baseline], frame.y_pixels, log=False, margin=0.08)
+
+
+def _dots(cloud: Cloud, x: Scale, y: Scale) -> list[str]:
+    """Return all dots, the rarest kind on top."""
+    pairs = sorted(zip(cloud.points, cloud.kinds, strict=True), key=lambda pair: -KINDS.index(pair[1]))
+    return [_dot(point, kind, x, y) for point, kind in pairs]
 
 
 def _place(point: Point, x: Scale, y: Scale) -> tuple[float, float]:

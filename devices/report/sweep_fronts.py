@@ -37,7 +37,7 @@ def clouds(sweep: SweepRecord) -> tuple[Cloud, ...]:
     )
     kinds = tuple(kind_of(cell) for cell, _ in found)
     return tuple(
-        Cloud(title, axis, _points(sweep, found, costs), kinds, sweep.float_accuracy, text)
+        Cloud(title, axis, _points(sweep, found, costs, luts=axis is family), kinds, sweep.float_accuracy, text)
         for title, axis, costs, text in sides
     )
 
@@ -46,10 +46,10 @@ def _size(kibibytes: float) -> str:
     return units.size(round(1024 * kibibytes))
 
 
-def _points(sweep: SweepRecord, found: Known, costs: Sequence[float]) -> tuple[Point, ...]:
+def _points(sweep: SweepRecord, found: Known, costs: Sequence[float], *, luts: bool) -> tuple[Point, ...]:
     return tuple(
         Point(
-            title_of(sweep, cell),
+            title_of(sweep, cell) + (" (fitted)" if luts and cell.cost.luts_measured < 1.0 else ""),
             float(value),
             accuracy.quantised_accuracy,
             standard_error(accuracy.quantised_accuracy, accuracy.images),
