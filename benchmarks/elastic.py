@@ -64,7 +64,7 @@ def main() -> None:
         "environment": environment(),
         "epochs": {"float": FLOAT.epochs, "quantised": QUANTISED.epochs},
         "images": {"train": len(dataset.x_train), "held_out": HELD_OUT, "test": len(dataset.x_test)},
-        "widths": widths(work, dataset, net),
+        "widths": widths(work, dataset, net, held_out),
         "predictor": {"trained_on": SAMPLES - SAMPLES_HELD_OUT, "held_out": SAMPLES_HELD_OUT, "kendall_tau": tau},
         "search": mixed(net, dataset, found),
         "file": files(net, dataset, found["subnet"]),
@@ -79,16 +79,20 @@ def accuracy(net: ElasticNet, dataset: Dataset, subnet: Subnet | None) -> float:
     return score(net, dataset, subnet, dataset.x_test, dataset.y_test)
 
 
-def widths(work: Path, dataset: Dataset, net: ElasticNet) -> dict[str, object]:
+def widths(work: Path, dataset: Dataset, net: ElasticNet, held_out: Dataset) -> dict[str, object]:
     """Measure the elastic network at every width, the networks trained alone, and kurtosis."""
     plain = float_net(work, dataset)
     alone = {name: quantised_net(work, dataset, name) for name in names()[1:]}
-    return {
-        "float": accuracy(plain, dataset, None),
-        "elastic": {str(bits): accuracy(net, dataset, uniform(net.layers, bits)) for bits in WIDTHS},
-        "alone": {str(bits): accuracy(alone[f"qat{bits}"], dataset, uniform(net.layers, bits)) for bits in ALONE},
-        "kurtosis": {name: mean_kurtosis(n) for name, n in (("float", plain), ("supernet", net), *alone.items())},
-    }
+
+    def measured(images: Dataset, chosen: tuple[int, ...]) -> dict[str, object]:
+        return {
+            "float": accuracy(plain, images, None),
+            "elastic": {str(bits): accuracy(net, images, uniform(net.layers, bits)) for bits in chosen},
+            "alone": {str(bits): accuracy(alone[f"qat{bits}"], images, uniform(net.layers, bits)) for bits in ALONE},
+        }
+
+    kurtosis = {name: mean_kurtosis(n) for name, n in (("float", plain), ("supernet", net), *alone.items())}
+    return {**measured(dataset, WIDTHS), "held_out": measured(held_out, ALONE), "kurtosis": kurtosis}
 
 
 def sampled(layers: int) -> list[Subnet]:

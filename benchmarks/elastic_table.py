@@ -30,6 +30,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|",
         *(_width(bits, widths) for bits in sorted(widths["elastic"], key=int, reverse=True)),
         "",
+        _held_out(widths["held_out"], images["held_out"]),
+        "",
         *_kurtosis(widths["kurtosis"]),
         "",
         *_predictor(record["predictor"], record["search"]),
@@ -50,6 +52,12 @@ def _width(bits: str, widths: Mapping[str, Any]) -> str:
     change = round(100 * (elastic - alone), 2)
     verdict = "held" if change >= -LIMITS[bits] else "NOT held"
     return f"| {bits} | {_percent(elastic)} | {_percent(alone)} | {change:+.2f} | {LIMITS[bits]} ({verdict}) |"
+
+
+def _held_out(widths: Mapping[str, Any], images: int) -> str:
+    """Return the same comparison on the held-out images: how far the difference is a matter of chance."""
+    changes = (f"{bits} bits {100 * (widths['elastic'][bits] - widths['alone'][bits]):+.2f}" for bits in LIMITS)
+    return f"Elastic - alone on the {images} held-out images, in points: {', '.join(changes)}."
 
 
 def _kurtosis(kurtosis: Mapping[str, float]) -> list[str]:
