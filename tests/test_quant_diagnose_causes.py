@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from quant.diagnose import HELPS_DB, Labelled, diagnose, diagnose_quantised
 from quant.diagnosis.causes import CAUSES, FALLBACKS
+from quant.diagnosis.causes_weights import bias_overflow
 from quant.diagnosis.cures import CURES
 from quant.diagnosis.finding import PARTS
 from quant.diagnosis.record import Diagnosis, to_json
 from quant.errors import QuantError
+from quant.onnx_quant import bias_units
 from quant.onnx_write import run_float
+from quant.ptq import lay_out, prepare
+from quant.ranges import estimate_ranges
 from quant.scheme import parse_scheme
 from tests import faulty_nets
 from tests.faulty_nets import FAULTS, Case
@@ -50,6 +55,25 @@ def test_a_planted_fault_is_found_and_no_other(cause, plant):
         assert trial.score is not None
         assert trial.gain_db == pytest.approx(trial.score.sqnr_db - found.score.sqnr_db)
         assert trial.gain_db >= HELPS_DB
+
+
+def test_a_bias_that_saturates_in_a_file():
+    graph, x = prepare(faulty_nets.plain()), faulty_nets.data()
+    quantised = lay_out(graph, parse_scheme("w8a8"), estimate_ranges(graph, x, None))
+    layer = next(node for node in quantised.nodes if node.name == faulty_nets.FIRST)
+    units = bias_units(quantised.quant(layer.inputs[0]), quantised.quant(layer.inputs[1]))
+    _, bias = faulty_nets.parameters(graph, faulty_nets.FIRST)
+    wanted, stored = graph.weights[bias].copy(), quantised.weights[bias].copy()
+    wanted[2], stored[2] = 2.0**34 * units[2], 2**31 - 1
+    broken = replace(quantised, weights={**quantised.weights, bias: stored})
+    found = diagnose_quantised(broken, faulty_nets.changed(graph, **{bias: wanted}), x)
+    facts = next(row.facts for row in found.rows if row.facts.name == faulty_nets.FIRST)
+    evidence = bias_overflow(facts)
+    assert evidence is not None
+    assert evidence.text.startswith("1 of 16 biases saturate: channel 2 needs 1.72e+10 units")
+    assert evidence.bits == pytest.approx(3.0, abs=1e-3)
+    whole = diagnose_quantised(quantised, graph, x)
+    assert all(bias_overflow(row.facts) is None for row in whole.rows)
 
 
 def test_every_cause_has_a_planted_fault():

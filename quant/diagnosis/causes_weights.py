@@ -101,7 +101,7 @@ def _saturated(weights: Weights) -> Evidence | None:
     worst = int(np.argmax(np.where(cut, wanted, 0)))
     numbers = {"channels": float(cut.sum()), "wanted": float(wanted[worst]), "stored": float(stored[worst])}
     text = (
-        f"{int(cut.sum())} biases saturate: channel {worst} needs {wanted[worst]:.3g} units and holds "
+        f"{int(cut.sum())} of {len(cut)} biases saturate: channel {worst} needs {wanted[worst]:.3g} units and holds "
         f"{stored[worst]:.3g}"
     )
     return Evidence(text, numbers, float(np.log2(wanted[worst] / stored[worst])))
