@@ -45,10 +45,12 @@ def main() -> None:
         time_presets(options.data, options.work)
         return
     chosen = [] if options.table_only else [case for case in cases() if _wanted(case, options)]
+    fresh = {}
     with ThreadPoolExecutor(options.jobs) as pool:
         for index, row in enumerate(pool.map(lambda case: _done(case, options.data, options.work), chosen)):
+            fresh[chosen[index]] = row
             print(f"[{index + 1}/{len(chosen)}] {chosen[index].slug}: {_shown(row)}", flush=True)
-    rows = [row for case in cases() if (row := _read(case, options.work))]
+    rows = [found for case in cases() if (found := _read(case, options.work) or fresh.get(case))]
     write_results("ptq", {"environment": environment(), "results": rows}, table(rows))
 
 
@@ -69,8 +71,8 @@ def _read(case: Case, work: Path) -> dict[str, Any] | None:
 
 def _done(case: Case, data: Path, work: Path) -> dict[str, Any]:
     """Return a case's record: the one on the disk, why there is none, or that of a new process."""
-    if row := _read(case, work):
-        return row
+    if kept := _read(case, work):
+        return kept
     why = refusal(case.tool, case.scheme)
     if package := "" if why else missing(case.tool):
         why = f"{package} is not installed"

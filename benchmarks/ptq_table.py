@@ -18,14 +18,15 @@ def table(rows: list[Row]) -> str:
     lines = [
         "# Post-training quantisation beside ONNX Runtime, NNCF and Brevitas",
         "",
-        "Same float network, calibration and test images for every tool. Ours is run by the integer reference; peers "
+        "Same float network, calibration and test images for every tool. Ours is run by the integer reference, peers "
         "by their own executor.",
-        "Drop: points below float on the same images, mean over the seeds (of EfficientNet: folds, so all images). "
-        "Flips: labels that differ",
-        "from float's, of all images of all seeds. Time: of quantising, CPU and wall, median; the machine was shared, "
-        "so CPU seconds",
-        "compare and wall times do not (`ptq_speed.md` has those). Memory: peak of the process, inputs included. "
-        "`edgemill minmax` is plain rounding.",
+        "",
+        "- Drop: points below float on the same images, mean over the seeds (of EfficientNet: folds, so all images).",
+        "- Flips: labels that differ from float's, of all images of all seeds.",
+        "- Time of quantising, median. The machine was shared: CPU seconds compare, wall times do not; `ptq_speed.md` "
+        "has those.",
+        "- Memory: peak of the process, inputs and imported packages included.",
+        "- `edgemill minmax` is plain rounding.",
         "",
         *_verdicts(rows),
     ]
@@ -109,11 +110,15 @@ def _refusals() -> list[str]:
 
 
 def _failures(rows: list[Row]) -> list[str]:
-    return [
-        f"- {row['tool']}, {row['network']} {row['scheme']} seed {row['seed']}: failed: {row['failed']}"
-        for row in rows
-        if "failed" in row
-    ]
+    """Return what failed, and what was not run for another reason than those of `_refusals`."""
+    lines = []
+    for row in rows:
+        where = f"- {row['tool']}, {row['network']} {row['scheme']} seed {row['seed']}"
+        if "failed" in row:
+            lines.append(f"{where}: failed: {row['failed']}.")
+        elif "not_run" in row and not refusal(row["tool"], row["scheme"]):
+            lines.append(f"{where}: not run: {row['not_run']}.")
+    return lines
 
 
 def _measured(rows: list[Row], network: str, scheme: str, tool: str) -> list[Row]:

@@ -13,7 +13,7 @@ from quant import operators as ops
 from quant.graph import Graph, Node
 
 
-class Take(nn.Module):
+class Take(nn.Module):  # type: ignore[misc]
     """A strided slice."""
 
     def __init__(self, op: ops.Slice):
@@ -27,7 +27,7 @@ class Take(nn.Module):
         return taken
 
 
-class Zeros(nn.Module):
+class Zeros(nn.Module):  # type: ignore[misc]
     """Zero padding of any axes."""
 
     def __init__(self, before: tuple[int, ...], after: tuple[int, ...]):
