@@ -110,6 +110,7 @@ def _page(record: SweepRecord, run: dict[str, object]) -> str:
         f"{record.calibration_images} training images calibrate,",
         f"{record.test_images} exact test images; float {100 * record.float_accuracy:.2f} %.",
         "Emulated in float. One standard error is about 1.3 points, so neighbours on a front may trade places.",
+        "Fronts and best pairs are picked on the very test images, so the top of many pairs is a little optimistic.",
         "",
         *_matrix(record),
         *(line for cloud in clouds(record) for line in _front(cloud)),
