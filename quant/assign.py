@@ -25,8 +25,9 @@ def resolve(scheme: Scheme, graph: Graph) -> Scheme:
         return scheme
     wide = Formats(_wide(scheme.formats.weight, scheme.ends), _wide(scheme.formats.activation, scheme.ends))
     first, last = layers[0], layers[-1]
-    rules = [(first.name, replace(scheme.formats, weight=wide.weight))]
-    rules += [(node.name, replace(scheme.formats, activation=wide.activation)) for node in _makers(graph, last)]
+    # The first layer may make the last one's input: then both of its formats are wide.
+    rules = [(node.name, replace(scheme.formats, activation=wide.activation)) for node in _makers(graph, last)]
+    rules.append((first.name, replace(dict(rules).get(first.name, scheme.formats), weight=wide.weight)))
     rules += [(node.name, wide) for node in graph.nodes[graph.nodes.index(last) :]]
     written = tuple((glob.escape(name), formats) for name, formats in rules)
     input_bits = scheme.input_bits or scheme.ends

@@ -57,7 +57,8 @@ def collect_histograms(graph: Graph, inputs: Array) -> dict[str, Histogram]:
     for part in batches(inputs):
         for name, value in forward(sim, part, names).items():
             low, high = limits[name]
-            counts[name] += torch.histc(value, BINS, low, high)
+            # The limits come from another runtime, whose last digits differ: without clamping the ends would be lost.
+            counts[name] += torch.histc(value.clamp(low, high), BINS, low, high)
             zero = min(int(-low / (high - low) * BINS), BINS - 1)
             counts[name][zero] -= float((value == 0).sum())
     return {name: Histogram(*limits[name], counts[name].clamp_min(0).numpy()) for name in names}
