@@ -1,0 +1,131 @@
+"""Presets: never worse than plain min-max by their own measure, the same every time, and told in full."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from quant.errors import QuantError
+from quant.formats import Array
+from quant.graph import Graph
+from quant.method import Method, parse_method
+from quant.passes import learned_rounding
+from quant.presets import PRESETS, find_preset, quantise_by, relative_error
+from quant.program import lower
+from quant.ptq import quantise
+from quant.scheme import parse_scheme
+from quant.simulate import simulate
+from tests.classes import class_inputs, class_net
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[Graph, Array]:
+    return class_net(), class_inputs(60, 3)
+
+
+def errors_of(graph: Graph, made: Graph, x: Array) -> float:
+    wanted, found = (simulate(g, x).astype(np.float64) for g in (graph, made))
+    return relative_error(wanted, found)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
+def test_presets_are_well_formed(preset) -> None:
+    assert find_preset(preset.name) is preset
+    assert preset.summary
+    assert preset.images > 0
+    for method in preset.methods:
+        assert str(parse_method(method)) == method
+    for shape in preset.shapes:
+        assert parse_method(shape).steps == (shape,)
+    for criterion in preset.criteria:
+        parse_scheme(f"w8a8-{criterion}")
+
+
+def test_the_list_of_presets() -> None:
+    assert [preset.name for preset in PRESETS] == ["fast", "default", "best"]
+    default, best = PRESETS[1:]
+    assert set(default.methods) <= set(best.methods)
+    assert set(default.criteria) <= set(best.criteria)
+    assert set(default.shapes) <= set(best.shapes)
+    with pytest.raises(QuantError, match=r"unknown preset 'defualt'\. Did you mean 'default'\?"):
+        find_preset("defualt")
+
+
+@pytest.mark.parametrize("name", ["w8a8", "w4a4", "we2m1-ae4m3"])
+@pytest.mark.parametrize("preset", PRESETS[1:], ids=lambda preset: preset.name)
+def test_measured_presets_end_no_worse_than_plain(
+    name: str, preset, network: tuple[Graph, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned_rounding, "ITERATIONS", 20)
+    graph, x = network
+    said: list[str] = []
+    choice = quantise_by(graph, parse_scheme(name), preset, x, said.append)
+    lower(choice.graph)
+    plain, *others = choice.trials
+    assert (str(plain.scheme), plain.method) == (name, Method())
+    assert len(others) >= len(preset.criteria) + 1
+    best = min(trial.error for trial in choice.trials)
+    (chosen,) = {(t.scheme, t.method) for t in choice.trials if t.error == best}
+    assert chosen == (choice.scheme, choice.method)
+    # By its own measure, taken anew on the images it held out.
+    held = x[-20:]
+    assert errors_of(graph, choice.graph, held) == pytest.approx(best, rel=1e-6)
+    assert errors_of(graph, quantise(graph, parse_scheme(name), x), held) == pytest.approx(plain.error, rel=1e-6)
+    assert best <= plain.error
+    if name == "w4a4":
+        assert best < 0.7 * plain.error
+    reasons = list(choice.reasons())
+    assert len(reasons) == len(choice.trials) + 1 == len(said) + 1
+    assert reasons[0].startswith(f"tried {name} with plain: logit error ")
+    assert (
+        reasons[-1] == f"chose {choice.scheme} with {choice.method} (least logit error on held-out calibration images)"
+    )
+    np.testing.assert_allclose(simulate(choice.shaped, x), simulate(graph, x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("preset", PRESETS[:2], ids=lambda preset: preset.name)
+def test_presets_repeat_themselves(preset, network: tuple[Graph, Array]) -> None:
+    graph, x = network
+    first, second = (quantise_by(graph, parse_scheme("w4a4"), preset, x) for _ in range(2))
+    assert (first.scheme, first.method, first.trials) == (second.scheme, second.method, second.trials)
+    assert all(np.array_equal(weight, second.graph.weights[name]) for name, weight in first.graph.weights.items())
+    assert first.graph.tensors == second.graph.tensors
+
+
+@pytest.mark.parametrize(("name", "method"), [("w8a8", "bias"), ("w4a8", "scales+gptq+bias")])
+def test_fast_measures_nothing_and_helps(name: str, method: str, network: tuple[Graph, Array]) -> None:
+    graph, x = network
+    said: list[str] = []
+    choice = quantise_by(graph, parse_scheme(name), PRESETS[0], x, said.append)
+    assert (choice.trials, said, str(choice.method)) == ((), [], method)
+    assert list(choice.reasons()) == [f"chose {name} with {method} (nothing measured)"]
+    fresh = class_inputs(60, 11)
+    plain = quantise(graph, parse_scheme(name), x)
+    assert errors_of(graph, choice.graph, fresh) < (1.0 if name == "w4a8" else 1.2) * errors_of(graph, plain, fresh)
+
+
+def test_a_range_estimator_that_is_named_stays(network: tuple[Graph, Array]) -> None:
+    graph, x = network
+    choice = quantise_by(graph, parse_scheme("w8a4-p99.9"), PRESETS[1], x)
+    assert {trial.scheme for trial in choice.trials} == {parse_scheme("w8a4-p99.9")}
+
+
+def test_one_image_is_enough_to_run(network: tuple[Graph, Array]) -> None:
+    graph, x = network
+    choice = quantise_by(graph, parse_scheme("w8a8"), replace(PRESETS[1], shapes=()), x[:1])
+    assert np.ptp(simulate(choice.graph, x)) > 0
+
+
+def test_relative_error_is_of_logits_without_their_mean() -> None:
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(size=(20, 5))
+    noise = rng.normal(size=(20, 5)) * 0.1
+    centred = noise - noise.mean(axis=1, keepdims=True)
+    signal = wanted - wanted.mean(axis=1, keepdims=True)
+    assert relative_error(wanted, wanted + noise) == pytest.approx((centred**2).sum() / (signal**2).sum())
+    assert relative_error(wanted, wanted + 7) == pytest.approx(0, abs=1e-12)
+    assert relative_error(3 * wanted, 3 * wanted + 3 * noise) == pytest.approx(relative_error(wanted, wanted + noise))
