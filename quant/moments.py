@@ -17,7 +17,7 @@ from quant.graph import Node
 from quant.operators import Conv
 
 #: Columns per layer are thinned to this many times its inputs per output, within the two limits.
-COLUMNS_PER_INPUT, LEAST_COLUMNS, MOST_COLUMNS = 16, 4096, 16384
+COLUMNS_PER_INPUT, LEAST_COLUMNS, MOST_COLUMNS = 16, 1024, 16384
 
 
 @dataclass(frozen=True, eq=False)

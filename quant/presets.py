@@ -17,12 +17,15 @@ from quant.formats import Array, FloatArray
 from quant.graph import Graph
 from quant.method import Method, parse_method, reshape, set_layers
 from quant.names import find
+from quant.passes.scaling import find_pairs
 from quant.program import lower
 from quant.ptq import lay_out, scheme_ranges
 from quant.range_search import Histogram, collect_histograms, fitted_ranges
 from quant.ranges import Ranges, estimate_ranges
 from quant.scheme import Scheme
 
+#: Networks with fewer pairs of layers to scale than this share of their layers are not worth the time of trying.
+SHAPED_SHARE = 0.2
 #: Activation values that candidates are worked out and compared on, and the fewest images.
 ACTIVATIONS, LEAST_IMAGES = 300_000_000, 32
 
@@ -194,7 +197,8 @@ class _Contest:
             method = parse_method(name)
             self._try(set_layers(base.graph, self.graph, method, self.learned), self.graph, base.scheme, method)
         for shape in self.preset.shapes:
-            self._try_shape(shape)
+            if self._worth_shaping():
+                self._try_shape(shape)
         best = self._winner()
         return Choice(best.graph, best.shaped, best.scheme, best.method, tuple(self.trials))
 
@@ -215,6 +219,12 @@ class _Contest:
         """Return the preset's methods; rounding at 8 bits is not worth GPTQ's time, so wide weights get the first."""
         narrow = min(fmt.bits for fmt in weight_formats(self.graph, self.scheme).values()) < 8
         return self.preset.methods if narrow or self.preset.name == "best" else self.preset.methods[:1]
+
+    def _worth_shaping(self) -> bool:
+        """Whether enough layers stand in pairs that can be scaled; `best` always looks."""
+        pairs = [pair for pair in find_pairs(self.graph) if pair.limit == np.inf]
+        layers = len(weight_formats(self.graph, self.scheme))
+        return self.preset.name == "best" or len(pairs) >= SHAPED_SHARE * layers
 
     def _try_shape(self, shape: str) -> None:
         scheme, method = self._winner().scheme, self._winner().method
