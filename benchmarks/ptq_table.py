@@ -41,7 +41,7 @@ def table(rows: list[Row]) -> str:
                 "",
                 *_network(plan, mine),
             ]
-    lines += ["", "## Not run", "", *_refusals(), *_failures(rows), ""]
+    lines += ["", "## Not run", "", *_refusals(), *_failures(rows), *_absent(rows), ""]
     return "\n".join(lines)
 
 
@@ -118,6 +118,20 @@ def _failures(rows: list[Row]) -> list[str]:
             lines.append(f"{where}: failed: {row['failed']}.")
         elif "not_run" in row and not refusal(row["tool"], row["scheme"]):
             lines.append(f"{where}: not run: {row['not_run']}.")
+    return lines
+
+
+def _absent(rows: list[Row]) -> list[str]:
+    """Return which figures this table lacks because nobody has run them yet, seeds in brackets."""
+    known = {(row["network"], row["scheme"], row["tool"], row["seed"]) for row in rows}
+    lines = []
+    for plan in PLANS:
+        for tool in TOOLS:
+            schemes = [scheme for scheme, _ in plan.limits if not refusal(tool, scheme)]
+            lacks = {s: [k for k in range(plan.seeds) if (plan.network, s, tool, k) not in known] for s in schemes}
+            parts = [f"{scheme} ({', '.join(map(str, seeds))})" for scheme, seeds in lacks.items() if seeds]
+            if parts:
+                lines.append(f"- {tool}, {plan.network}: not measured yet: {', '.join(parts)}.")
     return lines
 
 
