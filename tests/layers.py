@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
@@ -53,6 +56,15 @@ def alike_inputs(graph: Graph, count: int = 64, seed: int = 1) -> Array:
     return np.maximum(x + rng.uniform(0, 0.5, (1, shape[0], *(1 for _ in shape[1:]))), 0).astype(np.float32)
 
 
+@contextmanager
+def every_window() -> Iterator[None]:
+    """Collect moments over all windows, not a sample of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quant.moments.LEAST_COLUMNS", 10**8)
+        patch.setattr("quant.moments.MOST_COLUMNS", 10**8)
+        yield
+
+
 def layers_of(graph: Graph, scheme: str, x: Array) -> dict[str, Layer]:
     """Return every layer as a walk over the graph under a scheme shows it, by name; the layers stay as laid out."""
     parsed, found = parse_scheme(scheme), {}
@@ -62,7 +74,8 @@ def layers_of(graph: Graph, scheme: str, x: Array) -> dict[str, Layer]:
         found[layer.node.name] = layer
         return Setting(made.weights[layer.node.inputs[1]], layer.quant, layer.current_bias)
 
-    walk(made, graph, x, look)
+    with every_window():
+        walk(made, graph, x, look)
     return found
 
 

@@ -11,14 +11,25 @@ from torch.nn import functional
 
 from quant.formats import INTEGERS, MINIFLOATS, OCP_FORMATS, Format, find_format
 from quant.graph import Node
-from quant.moments import MOST_COLUMNS, moments
+from quant.moments import LEAST_COLUMNS, MOST_COLUMNS, moments
 from quant.operators import Conv, Gemm
 from quant.passes.gptq import gptq, gptq_values
 from quant.ptq import lay_out, scheme_ranges
 from quant.scheme import parse_scheme
 from quant.simulate import simulate
 from tests.float_nets import inputs
-from tests.layers import KINDS, alike_inputs, in_format, layers_of, nearest, one_layer, output_error, real, small_net
+from tests.layers import (
+    KINDS,
+    alike_inputs,
+    every_window,
+    in_format,
+    layers_of,
+    nearest,
+    one_layer,
+    output_error,
+    real,
+    small_net,
+)
 
 #: Every signed format of 3 to 8 bits.
 NARROW = tuple(fmt for fmt in (*INTEGERS, *MINIFLOATS, *OCP_FORMATS) if fmt.signed and 3 <= fmt.bits <= 8)
@@ -90,7 +101,8 @@ def test_moments_are_the_sums_over_all_windows(op: Conv, kernel: tuple[int, int]
     x = torch.from_numpy(alike_inputs(one_layer("plain"), 11))[:, :6]
     exact = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)) + 0.05
     node = Node("conv", op, ("x", "w", "b"), "y")
-    found = moments(node, kernel, zip(x.split(4), exact.split(4), strict=True), len(x))
+    with every_window():
+        found = moments(node, kernel, zip(x.split(4), exact.split(4), strict=True), len(x))
     columns = unfolded(op, kernel, x)
     assert_moments(found, columns, unfolded(op, kernel, exact) - columns)
 
@@ -107,11 +119,11 @@ def test_thinned_moments_are_a_fair_sample_and_repeatable() -> None:
     x = torch.randn(400, 3, 20, 20, generator=torch.Generator().manual_seed(1))
     node = Node("conv", Conv(pads=(1, 1, 1, 1)), ("x", "w", "b"), "y")
     first, second = (moments(node, (3, 3), zip(x.split(32), x.split(32), strict=True), len(x)) for _ in range(2))
-    assert 0.5 * 4096 < first.count <= MOST_COLUMNS < 400 * 400
+    assert 0.5 * LEAST_COLUMNS < first.count <= MOST_COLUMNS < 400 * 400
     assert torch.equal(first.square, second.square)
     every = unfolded(node.op, (3, 3), x)
     want = (every @ every.mT / every.shape[-1])[0].diagonal()
-    np.testing.assert_allclose((first.square / first.count)[0].diagonal(), want, rtol=0.15)
+    np.testing.assert_allclose((first.square / first.count)[0].diagonal(), want, rtol=0.25)
     assert not first.cross.any()
     assert not first.shift.any()
 
