@@ -67,7 +67,17 @@ def test_an_npz_is_evaluated_and_calibrated_on_whole(desk):
     assert floats["images"] == 40
     assert 0.8 < floats["accuracy"] <= 1
     said = invoke("quantize", "mine.onnx", "--scheme", "w8a8", "--calib", "forty.npz", "-o", "q.graph")
-    assert said == "q.graph: w8a8, calibrated on 40 images of forty\n"
+    *tried, chose, made = said.splitlines()
+    assert tried[0].startswith("tried w8a8 with plain: logit error ")
+    assert all(line.startswith("tried ") for line in tried)
+    scheme, passes = chose.removeprefix("chose ").split(" (")[0].split(" with ")
+    assert made == f"q.graph: {scheme}, passes {passes}, calibrated on 40 images of forty"
+    words = ("quantize", "mine.onnx", "--scheme", "w8a8", "--calib", "forty.npz")
+    fast = invoke(*words, "--preset", "fast", "-o", "fast.graph")
+    assert fast.splitlines()[0] == "chose w8a8 with bias (nothing measured)"
+    invoke(*words, "--passes", "bias", "-o", "bias.graph")
+    assert invoke(*words, "--passes", "bias+cle", "-o", "no.graph", code=1).endswith("write cle+bias.")
+    assert not (desk / "no.graph").exists()
     codes = json.loads(invoke("eval", "q.graph", "--data", "forty.npz", "--json"))
     assert codes["images"] == 40
     assert abs(codes["accuracy"] - floats["accuracy"]) < 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -74,7 +75,9 @@ def quantize(
     refuse_existing(output, force)
     dataset = load_data(data, pixel_scale, mean, std, test_share=0)
     graph = load_model(model, weights, dataset.preprocess.shape)
-    choice = quantise_model(graph, how, dataset, lambda line: click.echo(f"trying {line}", err=True))
+    # What is tried shows as it happens to who looks on; a script gets one line when something fails.
+    watched = sys.stderr.isatty()
+    choice = quantise_model(graph, how, dataset, (lambda line: click.echo(line, err=True)) if watched else None)
     save_quantised(choice.graph, output)
     for line in choice.reasons():
         click.echo(line)
