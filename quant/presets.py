@@ -147,12 +147,15 @@ def _images(graph: Graph, most: int) -> int:
 
 
 def _fast(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array) -> Choice:
-    method = parse_method(preset.methods[0])
+    """Take what the widths ask for: narrow weights need GPTQ, narrow activations ranges that clip."""
     narrow = min(fmt.bits for fmt in weight_formats(graph, scheme).values()) < 8
-    if narrow:
-        method = parse_method("scales+gptq+bias")
+    method = parse_method("scales+gptq+bias" if narrow else preset.methods[0])
+    few = min(fmt.bits for fmt in activation_formats(graph, scheme).values()) < 8
+    if few and scheme.criterion is None and scheme.percentile is None:
+        scheme, inputs = replace(scheme, criterion="mse"), inputs[: _images(graph, 128)]
     made = lay_out(graph, scheme, scheme_ranges(graph, scheme, inputs))
-    return Choice(set_layers(made, graph, method, inputs[: preset.images]), graph, scheme, method, ())
+    learned = inputs[: _images(graph, 128) if narrow or few else preset.images]
+    return Choice(set_layers(made, graph, method, learned), graph, scheme, method, ())
 
 
 @dataclass(frozen=True, eq=False)
