@@ -83,8 +83,16 @@ def test_a_killed_run_resumes_and_ends_where_an_undisturbed_one_ends(undisturbed
     assert not list(folder.rglob("*.part"))
 
 
+@pytest.fixture
+def interruptible():
+    """Let children hear ctrl-C: a shell that runs the tests in the background has told them to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
-def test_ctrl_c_stops_with_one_word_and_leaves_nothing_half_written(tmp_path):
+def test_ctrl_c_stops_with_one_word_and_leaves_nothing_half_written(tmp_path, interruptible):
     folder = tmp_path / "run"
     words = command("run", write_config(tmp_path), "-o", folder)
     with subprocess.Popen(
