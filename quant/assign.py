@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from quant.formats import Format, integer, minifloat
-from quant.graph import Graph, Node
+from quant.graph import Graph, Node, joined_by
 from quant.operators import MOVES, Clip, Conv, Gemm
 from quant.ranges import Ranges, with_zero
 from quant.scheme import Formats, Scheme
@@ -77,23 +77,12 @@ def assign_ranges(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -
 
 def _share_ranges(graph: Graph, ranges: Ranges) -> Ranges:
     """Give tensors that share one scale (around Pad, Slice, Concat, pooling, Reshape) the union of their ranges."""
-    root = {name: name for name in graph.activations()}
-
-    def find(name: str) -> str:
-        while root[name] != name:
-            name = root[name]
-        return name
-
-    for node in graph.nodes:
-        if isinstance(node.op, MOVES):
-            for name in node.inputs:
-                root[find(name)] = find(node.output)
     shared: Ranges = {}
-    for name in graph.activations():
-        low, high = ranges[name]
-        known = shared.get(find(name), (low, high))
-        shared[find(name)] = (min(known[0], low), max(known[1], high))
-    return {name: shared[find(name)] for name in graph.activations()}
+    for names in joined_by(graph, MOVES):
+        ends = [ranges[name] for name in names]
+        union = (min(low for low, _ in ends), max(high for _, high in ends))
+        shared |= dict.fromkeys(names, union)
+    return shared
 
 
 def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -> Ranges:

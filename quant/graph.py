@@ -105,6 +105,25 @@ def with_nodes(graph: Graph, nodes: tuple[Node, ...], **changes: Mapping[str, Te
     )
 
 
+def joined_by(graph: Graph, kinds: tuple[type[Operator], ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the activations in groups: operators of some kinds join their inputs with their output."""
+    root = {name: name for name in graph.activations()}
+
+    def find(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    for node in graph.nodes:
+        if isinstance(node.op, kinds):
+            for name in node.inputs:
+                root[find(name)] = find(node.output)
+    groups: dict[str, list[str]] = {}
+    for name in graph.activations():
+        groups.setdefault(find(name), []).append(name)
+    return tuple(tuple(names) for names in groups.values())
+
+
 def macs(graph: Graph) -> dict[str, int]:
     """Return multiply-accumulates per inference of each Conv and Gemm node, by node name."""
     counts = {}

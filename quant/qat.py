@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from quant.errors import QuantError
 from quant.formats import Array, FloatArray
-from quant.graph import Graph, Node, Quant, check
+from quant.graph import Graph, Node, Quant, check, joined_by
 from quant.graph import Tensor as GraphTensor
 from quant.onnx_quant import quantise_bias
 from quant.operators import MOVES, AveragePool, Clip, Conv, Gemm
@@ -237,13 +237,7 @@ def _start(grid: Grid, centre: Tensor, latent: Tensor, step: Tensor) -> Tensor:
 
 def _scale_groups(graph: Graph) -> dict[str, str]:
     """Return for each activation the name that stands for all tensors sharing its scale."""
-    groups = {name: name for name in graph.activations()}
-    for node in graph.nodes:
-        if isinstance(node.op, MOVES):
-            merged = {groups[name] for name in (*node.inputs, node.output)}
-            first = groups[node.inputs[0]]
-            groups = {name: first if group in merged else group for name, group in groups.items()}
-    return groups
+    return {name: names[0] for names in joined_by(graph, MOVES) for name in names}
 
 
 def activation_codes(quant: Quant, values: Tensor) -> Array:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quant.formats import Array, FloatArray
-from quant.graph import Graph, Node
+from quant.graph import Graph, Node, joined_by
 from quant.operators import Add, Conv, Gemm
 
 #: Doubles any Hadamard matrix.
@@ -47,25 +47,11 @@ def rotate(graph: Graph) -> Graph:
 
 def find_streams(graph: Graph) -> tuple[Stream, ...]:
     """Return the streams between linear layers of a float graph."""
-    root = {name: name for name in graph.activations()}
-
-    def find(name: str) -> str:
-        while root[name] != name:
-            name = root[name]
-        return name
-
-    for node in graph.nodes:
-        if isinstance(node.op, Add):
-            for name in node.inputs:
-                root[find(name)] = find(node.output)
-    members: dict[str, list[str]] = {}
-    for name in graph.activations():
-        members.setdefault(find(name), []).append(name)
-    streams = (_stream(graph, names) for names in members.values())
+    streams = (_stream(graph, names) for names in joined_by(graph, (Add,)))
     return tuple(stream for stream in streams if stream is not None)
 
 
-def _stream(graph: Graph, names: list[str]) -> Stream | None:
+def _stream(graph: Graph, names: tuple[str, ...]) -> Stream | None:
     """Return the stream of some activations, None when a node that touches it is not linear over channels."""
     if graph.input in names or graph.output in names:
         return None
