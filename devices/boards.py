@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devices import tools
+from devices import boards_emulated, tools
 from devices.board import Board
 from devices.errors import DeviceError
 from quant.names import find
@@ -17,11 +17,6 @@ _ON_HOST = (
     ("cycles", _NO_CYCLES),
     ("flash", _NOT_EMULATED),
     ("ram", _NOT_EMULATED),
-)
-_EMULATED = (
-    ("latency", "emulated time is not time; instructions are counted instead"),
-    ("cycles", _NO_CYCLES),
-    ("energy", "an emulator draws no power of the board it emulates"),
 )
 
 HOST_ORT = Board(
@@ -85,30 +80,6 @@ HOST_C = Board(
     packages=("numpy",),
     tools=(tools.GCC,),
 )
-QEMU_AARCH64 = Board(
-    name="qemu-aarch64",
-    summary="emulated Cortex-A72 under Linux, generated C, instruction counts",
-    target="arm-m",
-    transport="qemu-user",
-    runtime="qemu-aarch64",
-    cpu="cortex-a72",
-    method="simulated",
-    metrics=("instructions", "arena", "flash", "ram"),
-    absent=_EMULATED,
-    tools=(tools.QEMU_AARCH64, tools.AARCH64_GCC),
-)
-MPS2_AN386 = Board(
-    name="mps2-an386",
-    summary="emulated bare-metal Cortex-M4, generated C, instruction counts",
-    target="arm-m",
-    transport="qemu-system",
-    runtime="mps2-an386",
-    cpu="cortex-m4",
-    method="simulated",
-    metrics=("instructions", "arena", "flash", "ram"),
-    absent=_EMULATED,
-    tools=(tools.QEMU_SYSTEM_ARM, tools.ARM_GCC),
-)
 VERILATOR = Board(
     name="verilator",
     summary="simulated RTL of the whole network, clock cycles",
@@ -147,7 +118,16 @@ NULL = Board(
     ),
 )
 
-BOARDS = (HOST_ORT, HOST_OPENVINO, HOST_LITERT, HOST_TFLITE, HOST_C, QEMU_AARCH64, MPS2_AN386, VERILATOR, NULL)
+BOARDS = (
+    HOST_ORT,
+    HOST_OPENVINO,
+    HOST_LITERT,
+    HOST_TFLITE,
+    HOST_C,
+    *boards_emulated.BOARDS,
+    VERILATOR,
+    NULL,
+)
 
 
 def find_board(name: str) -> Board:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devices.board import Board
-from devices.emulators import qemu_system, qemu_user
+from devices.emulators import emulated
 from devices.emulators.machine import Machine
 from devices.emulators.trial import cannot_count
 from devices.errors import DeviceError
@@ -19,11 +19,8 @@ RUNTIMES: tuple[Runtime, ...] = (
     *tflm.RUNTIMES,
     c_host.RUNTIME,
     verilator.RUNTIME,
-    qemu_user.RUNTIME,
-    qemu_system.RUNTIME,
+    *emulated.RUNTIMES,
 )
-
-MACHINES: tuple[Machine, ...] = (qemu_user.MACHINE, qemu_system.MACHINE)
 
 
 def runtimes_for(target: str) -> tuple[Runtime, ...]:
@@ -38,7 +35,7 @@ def find_runtime(name: str) -> Runtime:
 
 def find_machine(board: Board) -> Machine | None:
     """Return the emulated machine of a board, or None when it is not emulated."""
-    return next((machine for machine in MACHINES if machine.name == board.runtime), None)
+    return next((machine for machine in emulated.MACHINES if machine.name == board.runtime), None)
 
 
 def missing(board: Board) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 from devices import boards, doctor, runtimes
 from devices.board import METRICS, TRANSPORTS, Board
 from devices.boards import BOARDS
+from devices.boards_emulated import BOARDS as EMULATED
 from devices.errors import DeviceError
 from export.targets import TARGETS
 
@@ -54,7 +55,7 @@ def test_says_what_is_missing_and_how_to_get_it(board: Board) -> None:
     assert reason is None or "install" in reason
 
 
-@pytest.mark.parametrize("board", [boards.QEMU_AARCH64, boards.MPS2_AN386, boards.VERILATOR], ids=lambda b: b.name)
+@pytest.mark.parametrize("board", [*EMULATED, boards.VERILATOR], ids=lambda board: board.name)
 def test_without_its_tools_a_board_names_the_package(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +94,7 @@ def test_doctor_looks_at_everything(tmp_path: Path) -> None:
 def test_doctor_on_a_bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     findings = {(f.kind, f.name): f for f in doctor.examine(tmp_path)}
-    for board in ("qemu-aarch64", "mps2-an386", "verilator"):
+    for board in (*(board.name for board in EMULATED), "verilator"):
         assert not findings["board", board].available
         assert "apt-get install" in findings["board", board].detail
     assert not any(f.available for (kind, _), f in findings.items() if kind == "tool")

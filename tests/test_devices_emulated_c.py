@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.emulators import qemu_system, qemu_user
+from devices.emulators.emulated import RUNTIMES
 from export import arm_m
 from export.runtimes.session import Runtime
 from export.target import Source
@@ -39,7 +39,7 @@ def _graph(act: str, weight: str, inner: float, output: float) -> Graph:
     return check(replace(graph, tensors=tensors))
 
 
-@pytest.mark.parametrize("runtime", [qemu_user.RUNTIME, qemu_system.RUNTIME], ids=lambda runtime: runtime.name)
+@pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")
 def test_every_tensor_equals_the_reference(
     runtime: Runtime, case: tuple[str, str, float, float], tmp_path: Path

@@ -12,6 +12,7 @@ import pytest
 
 from devices import tools
 from devices.emulators import icount, qemu_system, qemu_user
+from devices.emulators.emulated import MACHINES
 from devices.emulators.machine import EmulatedSession, Machine, open_part
 from devices.emulators.trial import cannot_count, missing
 from devices.errors import DeviceError
@@ -20,7 +21,6 @@ from quant.reference import run
 from tests.toys import random_codes
 from tests.toys_c import ENDLESS, FAULT, SILENT, pool_graph, write_body, write_pool
 
-MACHINES = (qemu_user.MACHINE, qemu_system.MACHINE)
 Open = Callable[[Path], EmulatedSession]
 
 
@@ -124,8 +124,8 @@ def test_time_is_refused(opened: Open, tmp_path: Path) -> None:
 
 
 def test_footprint_counts_constants_and_static_data(opened: Open, tmp_path: Path) -> None:
-    footprint = opened(write_pool(tmp_path)).footprint()
-    assert footprint.ram_bytes == 8
+    footprint = opened(write_body(tmp_path, "static int runs; out[0] = (int8_t)(in[0] + ++runs);")).footprint()
+    assert footprint.ram_bytes == 4
     assert 50 < footprint.flash_bytes < 2000
 
 
@@ -182,16 +182,16 @@ def _fake_tool(folder: Path, name: str, text: str, code: int = 0) -> None:
 def test_another_qemu_runs_but_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _fake_tool(tmp_path, "qemu-aarch64", "qemu-aarch64 version 9.1.0")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "9.1.0" in str(cannot_count(qemu_user.MACHINE))
+    assert "9.1.0" in str(cannot_count(qemu_user.A72))
     _fake_tool(tmp_path, "qemu-aarch64", "hello")
-    assert "holds no version number" in str(cannot_count(qemu_user.MACHINE))
+    assert "holds no version number" in str(cannot_count(qemu_user.A72))
 
 
 def test_tools_that_are_there_but_do_not_work_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for tool in qemu_system.MACHINE.tools:
+    for tool in qemu_system.M4.tools:
         _fake_tool(tmp_path, tool.name, "cannot find -lc", code=1)
     monkeypatch.setenv("PATH", str(tmp_path))
-    reason = missing(qemu_system.MACHINE)
+    reason = missing(qemu_system.M4)
     assert reason is not None
     assert "compiling probe.c for mps2-an386" in reason
     assert "libnewlib-arm-none-eabi" in reason
@@ -230,7 +230,7 @@ cell: .skip 8
 
 
 def test_plugin_counts_instructions_loads_and_stores_exactly(tmp_path: Path) -> None:
-    reason = missing(qemu_user.MACHINE)
+    reason = missing(qemu_user.A72)
     if reason:
         pytest.skip(reason)
     turns = 500

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from devices.emulators import qemu_system, qemu_user
+from devices.runtimes import find_runtime
 from export.arm_m import TARGET
 from export.runtimes.session import Runtime
 from export.target import Source
@@ -30,8 +30,8 @@ FEW = settings(
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
 )
 MACHINES = (
-    pytest.param(qemu_system.RUNTIME, ("DUAL_MAC", "__smlad", "__smlatt"), id="cortex-m4"),
-    pytest.param(qemu_user.RUNTIME, ("NEON", "vmlal_s16"), id="cortex-a72"),
+    pytest.param(find_runtime("mps2-an386"), ("DUAL_MAC", "__smlad", "__smlatt"), id="cortex-m4"),
+    pytest.param(find_runtime("qemu-aarch64"), ("NEON", "vmlal_s16"), id="cortex-a72"),
 )
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pads = st.tuples(*[st.integers(0, 2)] * 4)

@@ -25,23 +25,37 @@ CHUNK_IMAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Where a bare board keeps things: the address of the vector table, and address and bytes of flash and RAM."""
+
+    vectors: int
+    flash: int
+    flash_bytes: int
+    ram: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """One emulated board: its tools, how to build a runner for it, and how to start that.
 
-    `flags` are the compiler's. `link(machine, build, images)` writes the program for a batch and returns its path;
-    `command(elf, options)` is the emulator's command line, `options` being those of the instruction counter or
-    None; `markers(elf)` are the counter's options that find the region of interest. `fault_code` is the exit code of
-    a program whose fault handler ran.
+    `emulated` is what QEMU calls the board or the core, `memory` the map of a bare board. `flags` are the compiler's.
+    `link(machine, build, images)` writes the program for a batch and returns its path; `command(machine, elf,
+    options)` is the emulator's command line, `options` being those of the instruction counter or None;
+    `markers(elf)` are the counter's options that find the region of interest. `fault_code` is the exit code of a
+    program whose fault handler ran.
     """
 
     name: str
+    emulated: str
+    memory: Memory | None
     compiler: tools.Tool
     size: tools.Tool
     emulator: tools.Tool
     extra_tools: tuple[tools.Tool, ...]
     flags: tuple[str, ...]
     link: Callable[[Machine, Build, Array], Path]
-    command: Callable[[Path, str | None], tuple[str, ...]]
+    command: Callable[[Machine, Path, str | None], tuple[str, ...]]
     markers: Callable[[Path], str]
     fault_code: int | None = None
 
@@ -76,7 +90,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of the model object alone: code and constants, and static data."""
+    """Bytes of the model object alone: code and constants, and static data. The caller's arena is not in it."""
 
     flash_bytes: int
     ram_bytes: int
@@ -171,7 +185,7 @@ class EmulatedSession:
 
     def _execute(self, elf: Path, options: str | None) -> bytes:
         what = f"running '{self.name}' on {self.machine.name}"
-        done = tools.run(self.machine.command(elf, options), what, self.limit_s, elf.parent)
+        done = tools.run(self.machine.command(self.machine, elf, options), what, self.limit_s, elf.parent)
         if done.code == 0:
             return done.stdout
         if self.machine.fault_code is not None and done.code == self.machine.fault_code:

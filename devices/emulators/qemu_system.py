@@ -1,17 +1,15 @@
-"""Cortex-M4 under QEMU's system mode: the generated C on the bare mps2-an386, talking by semihosting."""
+"""Cortex-M under QEMU's system mode: the generated C on bare boards, talking by semihosting."""
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 from devices import tools
 from devices.emulators.icount import SOURCES
-from devices.emulators.machine import COMPILE_LIMIT_S, Build, EmulatedSession, Machine, open_part
-from devices.emulators.trial import missing
+from devices.emulators.machine import COMPILE_LIMIT_S, Build, Machine, Memory
 from devices.errors import DeviceError
-from export.runtimes.session import Runtime
 from quant.formats import Array
-from quant.graph import Graph
 
 #: The exit code of the fault handler in `sources/cortex_m_main.c`.
 FAULT_EXIT_CODE = 70
@@ -22,15 +20,22 @@ def _link(machine: Machine, build: Build, images: Array) -> Path:
     elf = build.object.with_suffix(".elf")
     argv = [machine.compiler.name, *machine.flags, *build.macros, f"-DEDGEMILL_IMAGES={len(images)}"]
     argv += [f"-I{SOURCES}", f"-I{build.folder}", "--specs=nano.specs", "-nostartfiles"]
-    argv += ["-T", str(SOURCES / "mps2.ld"), "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+    argv += [*_memory_map(machine), "-T", str(SOURCES / "mps.ld"), "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
     argv += [str(SOURCES / "cortex_m_main.c"), str(SOURCES / "inputs.S"), str(build.object), "-o", str(elf)]
     tools.call(argv, f"linking the runner of '{build.name}' for {machine.name}", COMPILE_LIMIT_S, build.work)
     return elf
 
 
-def _command(elf: Path, options: str | None) -> tuple[str, ...]:
+def _memory_map(machine: Machine) -> list[str]:
+    if machine.memory is None:
+        raise DeviceError(f"{machine.name} has no memory map; a bare board needs one.")
+    names = ("VECTORS_ORIGIN", "FLASH_ORIGIN", "FLASH_BYTES", "RAM_ORIGIN", "RAM_BYTES")
+    return [f"-Wl,--defsym={name}={value:#x}" for name, value in zip(names, astuple(machine.memory), strict=True)]
+
+
+def _command(machine: Machine, elf: Path, options: str | None) -> tuple[str, ...]:
     plugin = ("-plugin", options) if options else ()
-    board = ("-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none")
+    board = ("-M", machine.emulated, "-display", "none", "-monitor", "none", "-serial", "none")
     console = ("-chardev", "stdio,id=console", "-semihosting-config", "enable=on,target=native,chardev=console")
     return (tools.QEMU_SYSTEM_ARM.name, *board, *console, "-icount", "shift=0", *plugin, "-kernel", str(elf))
 
@@ -44,32 +49,36 @@ def _markers(elf: Path) -> str:
         raise DeviceError(f"{elf.name} has no marker {error}; the runner was not linked as it should be.") from error
 
 
-MACHINE = Machine(
-    name="mps2-an386",
-    compiler=tools.ARM_GCC,
-    size=tools.ARM_SIZE,
-    emulator=tools.QEMU_SYSTEM_ARM,
-    extra_tools=(tools.ARM_NM, tools.GCC),
-    flags=(
-        "-O2",
-        "-std=c99",
-        "-mcpu=cortex-m4",
-        "-mthumb",
-        "-mfpu=fpv4-sp-d16",
-        "-mfloat-abi=hard",
-        "-ffunction-sections",
-        "-fdata-sections",
-    ),
-    link=_link,
-    command=_command,
-    markers=_markers,
-    fault_code=FAULT_EXIT_CODE,
-)
+MIB = 1 << 20
+#: Boards with memory at the ends of the address space of an M3, M4 or M7.
+_MPS2 = Memory(vectors=0, flash=0x40, flash_bytes=4 * MIB - 0x40, ram=0x20000000, ram_bytes=4 * MIB)
+#: Secure addresses: a core with TrustZone starts there.
+_AN505 = Memory(vectors=0x10000000, flash=0x10000040, flash_bytes=4 * MIB - 0x40, ram=0x38000000, ram_bytes=4 * MIB)
+#: It starts in 512 KiB of tightly coupled memory; a network may be larger, so code and data lie in the SRAMs.
+_AN547 = Memory(vectors=0, flash=0x11000000, flash_bytes=2 * MIB, ram=0x31000000, ram_bytes=4 * MIB)
 
 
-def open_session(folder: Path, name: str, graph: Graph) -> EmulatedSession:
-    """Open a part of target arm-m on the emulated Cortex-M4."""
-    return open_part(MACHINE, folder, name, graph)
+def _cortex_m(board: str, core: str, memory: Memory, *unit: str) -> Machine:
+    """Return the machine of a board; `unit` are the compiler's flags for floating point."""
+    return Machine(
+        name=board,
+        emulated=board,
+        memory=memory,
+        compiler=tools.ARM_GCC,
+        size=tools.ARM_SIZE,
+        emulator=tools.QEMU_SYSTEM_ARM,
+        extra_tools=(tools.ARM_NM, tools.GCC),
+        flags=("-O2", "-std=c99", f"-mcpu={core}", "-mthumb", *unit, "-ffunction-sections", "-fdata-sections"),
+        link=_link,
+        command=_command,
+        markers=_markers,
+        fault_code=FAULT_EXIT_CODE,
+    )
 
 
-RUNTIME = Runtime(name=MACHINE.name, target="arm-m", exact=True, missing=lambda: missing(MACHINE), open=open_session)
+M3 = _cortex_m("mps2-an385", "cortex-m3", _MPS2)
+M4 = _cortex_m("mps2-an386", "cortex-m4", _MPS2, "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
+M7 = _cortex_m("mps2-an500", "cortex-m7", _MPS2, "-mfpu=fpv5-d16", "-mfloat-abi=hard")
+M33 = _cortex_m("mps2-an505", "cortex-m33", _AN505, "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
+M55 = _cortex_m("mps3-an547", "cortex-m55", _AN547, "-mfloat-abi=hard")
+MACHINES = (M3, M4, M7, M33, M55)

@@ -1,4 +1,4 @@
-"""Cortex-A72 under QEMU's user mode: the generated C as a static AArch64 Linux program."""
+"""Cortex-A under QEMU's user mode: the generated C as a static AArch64 Linux program, one machine for each core."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from pathlib import Path
 
 from devices import tools
 from devices.emulators.icount import MARK_SYSCALL, SOURCES
-from devices.emulators.machine import COMPILE_LIMIT_S, Build, EmulatedSession, Machine, open_part
-from devices.emulators.trial import missing
-from export.runtimes.session import Runtime
+from devices.emulators.machine import COMPILE_LIMIT_S, Build, Machine
 from quant.formats import Array
-from quant.graph import Graph
-
-CPU = "cortex-a72"
 
 
 def _link(machine: Machine, build: Build, images: Array) -> Path:
@@ -25,31 +20,33 @@ def _link(machine: Machine, build: Build, images: Array) -> Path:
     return elf
 
 
-def _command(elf: Path, options: str | None) -> tuple[str, ...]:
+def _command(machine: Machine, elf: Path, options: str | None) -> tuple[str, ...]:
     plugin = ("-plugin", options) if options else ()
-    return (tools.QEMU_AARCH64.name, "-cpu", CPU, *plugin, str(elf), "inputs.bin")
+    return (tools.QEMU_AARCH64.name, "-cpu", machine.emulated, *plugin, str(elf), "inputs.bin")
 
 
 def _markers(elf: Path) -> str:
     return f"mark={MARK_SYSCALL}"
 
 
-MACHINE = Machine(
-    name="qemu-aarch64",
-    compiler=tools.AARCH64_GCC,
-    size=tools.AARCH64_SIZE,
-    emulator=tools.QEMU_AARCH64,
-    extra_tools=(tools.GCC,),
-    flags=("-O2", "-std=c99"),
-    link=_link,
-    command=_command,
-    markers=_markers,
-)
+def _cortex_a(name: str, core: str) -> Machine:
+    """Return the machine of a core; the compiler may use all that this core has, such as dot products."""
+    return Machine(
+        name=name,
+        emulated=core,
+        memory=None,
+        compiler=tools.AARCH64_GCC,
+        size=tools.AARCH64_SIZE,
+        emulator=tools.QEMU_AARCH64,
+        extra_tools=(tools.GCC,),
+        flags=("-O2", "-std=c99", f"-mcpu={core}"),
+        link=_link,
+        command=_command,
+        markers=_markers,
+    )
 
 
-def open_session(folder: Path, name: str, graph: Graph) -> EmulatedSession:
-    """Open a part of target arm-m on the emulated Cortex-A72."""
-    return open_part(MACHINE, folder, name, graph)
-
-
-RUNTIME = Runtime(name=MACHINE.name, target="arm-m", exact=True, missing=lambda: missing(MACHINE), open=open_session)
+A53 = _cortex_a("qemu-aarch64-a53", "cortex-a53")
+A72 = _cortex_a("qemu-aarch64", "cortex-a72")
+A76 = _cortex_a("qemu-aarch64-a76", "cortex-a76")
+MACHINES = (A72, A53, A76)
