@@ -91,10 +91,18 @@ def save_quantised(graph: Graph, path: Path) -> None:
         write_file(path, qdq_model(graph).SerializeToString())
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse an output file, before any work, whose ending names no form of a quantised graph."""
+def check_suffix(path: Path, scheme: Scheme | None = None) -> None:
+    """Refuse an output file, before any work, whose ending names no form of this scheme."""
     if path.suffix not in (".graph", ".onnx"):
         raise EdgeError(f"{path}: write .onnx (QDQ, integers of at most 8 bits) or .graph (any format).")
+    if path.suffix == ".graph" or scheme is None:
+        return
+    layers = (scheme.formats, *(formats for _, formats in scheme.rules))
+    pairs = [(formats.weight.name, HOST.capability.weights) for formats in layers]
+    pairs += [(formats.activation.name, HOST.capability.activations) for formats in layers]
+    foreign = [name for name, known in pairs if name not in known]
+    if foreign:
+        raise EdgeError(f"{path}: ONNX has no {foreign[0]}; write {path.with_suffix('.graph').name}, any format.")
 
 
 def is_bundle(model: str) -> bool:

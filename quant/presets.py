@@ -191,10 +191,7 @@ class _Contest:
         if self.scheme.criterion is None and self.scheme.percentile is None:
             histograms = collect_histograms(self.graph, self.learned)
         for scheme, ranges in self._range_candidates(histograms):
-            laid = lay_out(self.graph, scheme, ranges)
-            if not self.trials:
-                lower(laid)
-            self._try(laid, self.graph, scheme, Method())
+            self._try(lay_out(self.graph, scheme, ranges), self.graph, scheme, Method())
         base = self._winner()
         for name in self._methods():
             method = parse_method(name)
@@ -241,8 +238,16 @@ class _Contest:
         self._try(set_layers(laid, shaped, wider, self.learned), shaped, scheme, wider)
 
     def _try(self, graph: Graph, shaped: Graph, scheme: Scheme, method: Method) -> None:
+        """Measure a candidate. One that overflows is out; if plain min-max does, there is no way."""
         from quant.simulate import simulate
 
+        try:
+            lower(graph)
+        except QuantError as error:
+            if self.best is None:
+                raise
+            self.say(f"{scheme} with {method}: not possible ({error})")
+            return
         found = _flat(simulate(graph, self.judged))
         trial = Trial(scheme, method, relative_error(self.wanted, found), _agreement(self.wanted, found))
         self.trials.append(trial)

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+from quant import presets
 from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph
@@ -129,3 +130,30 @@ def test_relative_error_is_of_logits_without_their_mean() -> None:
     assert relative_error(wanted, wanted + noise) == pytest.approx((centred**2).sum() / (signal**2).sum())
     assert relative_error(wanted, wanted + 7) == pytest.approx(0, abs=1e-12)
     assert relative_error(3 * wanted, 3 * wanted + 3 * noise) == pytest.approx(relative_error(wanted, wanted + noise))
+
+
+def test_a_candidate_that_overflows_is_told_and_left_out(
+    network: tuple[Graph, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, x = network
+    plain = quantise(graph, parse_scheme("w4a4"), x)
+
+    def picky(made: Graph) -> object:
+        if any(not np.array_equal(made.weights[name], weight) for name, weight in plain.weights.items()):
+            raise QuantError("the accumulator can reach too far")
+        return lower(made)
+
+    monkeypatch.setattr(presets, "lower", picky)
+    said: list[str] = []
+    choice = quantise_by(graph, parse_scheme("w4a4"), find_preset("default"), x, said.append)
+    assert any("gptq+bias: not possible (the accumulator can reach too far)" in line for line in said)
+    assert all("gptq" not in trial.method.steps for trial in choice.trials)
+
+
+def test_what_overflows_plainly_is_refused(network: tuple[Graph, Array], monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(made: Graph) -> object:
+        raise QuantError("the accumulator can reach too far")
+
+    monkeypatch.setattr(presets, "lower", never)
+    with pytest.raises(QuantError, match="the accumulator can reach too far"):
+        quantise_by(network[0], parse_scheme("w4a4"), find_preset("default"), network[1])

@@ -71,7 +71,7 @@ def quantize(
     how = How(parse_scheme(scheme_name), preset, passes, count, seed)
     if passes is not None:
         parse_method(passes)
-    check_suffix(output)
+    check_suffix(output, how.scheme)
     refuse_existing(output, force)
     dataset = load_data(data, pixel_scale, mean, std, test_share=0)
     graph = load_model(model, weights, dataset.preprocess.shape)
