@@ -32,6 +32,7 @@ class Plan:
         images: test vectors whose instructions or cycles are counted, one inference each.
         limit_s: the run is stopped when it takes longer.
         arena_bytes: what the exporter noted about the part's memory, or None.
+        stem: what the names of the part's files begin with, where that is not the part's name.
     """
 
     bundle: str
@@ -45,6 +46,7 @@ class Plan:
     images: int = 2
     limit_s: float = SPARE_S
     arena_bytes: int | None = None
+    stem: str = ""
 
     def __post_init__(self) -> None:
         """Refuse lengths and counts that measure nothing."""
@@ -53,6 +55,11 @@ class Plan:
                 raise DeviceError(f"plan: {name} is {getattr(self, name)}; it must be above 0.")
         if not self.warmup_s >= 0:
             raise DeviceError(f"plan: warmup_s is {self.warmup_s}; it must be 0 or more.")
+
+    @property
+    def files(self) -> str:
+        """What the names of the part's files begin with."""
+        return self.stem or self.part
 
 
 def plans(
@@ -87,6 +94,7 @@ def plans(
             images=min(images, len(part.inputs)),
             limit_s=SPARE_S + 2 * (warmup_s + windows * window_s),
             arena_bytes=_arena_bytes(part),
+            stem=part.stem,
         )
         for part in bundle.parts
     )
@@ -139,4 +147,4 @@ def from_json(text: str | bytes) -> Plan:
 
 
 def _texts(body: Mapping[str, object]) -> dict[str, str]:
-    return {key: strict.typed(body[key], str, f"plan: {key}") for key in ("bundle", "part", "target", "board")}
+    return {key: strict.typed(body[key], str, f"plan: {key}") for key in ("bundle", "part", "target", "board", "stem")}

@@ -62,7 +62,7 @@ def _count_cycles(board: Board, plan: Plan) -> Found:
     graph = load_graph(plan.folder)
     codes = load_inputs(plan.folder, graph)[: plan.images]
     try:
-        session = verilator.open_session(plan.folder, plan.part, graph)
+        session = verilator.open_session(plan.folder, plan.files, graph)
         try:
             cycles = tuple(session.cycles(codes[i : i + 1]) for i in range(len(codes)))
         finally:
@@ -125,7 +125,7 @@ def _reason(board: Board, metric: str, root: Path) -> str:
 def _count_instructions(board: Board, machine: Machine, plan: Plan) -> Found:
     graph = load_graph(plan.folder)
     codes = load_inputs(plan.folder, graph)[: plan.images]
-    session = open_part(machine, plan.folder, plan.part, graph, plan.limit_s)
+    session = open_part(machine, plan.folder, plan.files, graph, plan.limit_s)
     try:
         instructions, footprint = session.instructions(codes), session.footprint()
     finally:
@@ -135,5 +135,5 @@ def _count_instructions(board: Board, machine: Machine, plan: Plan) -> Found:
         versions=tuple(sorted(versions(board).items())),
         instructions=instructions,
         flash_bytes=footprint.flash_bytes,
-        ram_bytes=footprint.ram_bytes,
+        ram_bytes=footprint.ram_bytes + (plan.arena_bytes or 0),
     )

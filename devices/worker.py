@@ -76,7 +76,7 @@ def serve(plan: Plan, writer: Writer) -> None:
     graph = load_graph(plan.folder)
     codes = load_inputs(plan.folder, graph)[:1]
     begin = raw_clock()
-    session = runtime.open(plan.folder, plan.part, graph)
+    session = runtime.open(plan.folder, plan.files, graph)
     open_ns = raw_clock() - begin
     try:
         writer.write("caps", {"runtime": board.runtime, "versions": versions(board)})

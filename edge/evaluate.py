@@ -97,7 +97,7 @@ def bundle_labels(bundle: Bundle, runtime: Runtime | None, x: Array) -> Array:
         if runtime is None:
             codes = np.concatenate(list(reference_codes(part.graph, codes)))
             continue
-        session = runtime.open(part.folder, part.name, part.graph)
+        session = runtime.open(part.folder, part.stem, part.graph)
         try:
             codes = session.run(codes)
         finally:

@@ -26,6 +26,7 @@ OPERATORS = (
     ops.Gemm,
     ops.Add,
     ops.Clip,
+    ops.Minimum,
     ops.Pad,
     ops.Slice,
     ops.Concat,
@@ -38,7 +39,7 @@ OPERATORS = (
 
 
 def write(source: Source, folder: Path) -> Facts:
-    """Write NAME.h, NAME.c, NAME_vectors.h, NAME_test.c and CMakeLists.txt for `source.name` = NAME.
+    """Write NAME.h, NAME.c, NAME_vectors.h, NAME_test.c and CMakeLists.txt for `source.stem` = NAME.
 
     Returns:
         Facts: layout, bytes of the arena and of the constants, the tensor each step makes, and the sources to compile.
@@ -47,7 +48,7 @@ def write(source: Source, folder: Path) -> Facts:
         ExportError: the graph holds what this target cannot express, or there is no test vector.
         QuantError: an accumulator does not fit.
     """
-    name = check_name(source.name)
+    name = check_name(source.stem)
     check_capability(TARGET, source.graph)
     _check_zeros(source.graph)
     if not len(source.inputs):
@@ -66,6 +67,7 @@ def write(source: Source, folder: Path) -> Facts:
         write_text(folder / file, text)
     return {
         "layout": "NHWC",
+        "c_prefix": name,
         "arena_bytes": unit.arena_bytes,
         "weight_bytes": unit.weight_bytes,
         "tensors": [step.y for step in program.steps],

@@ -12,6 +12,7 @@ parity.json              optional: what was executed, and how it compared with t
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +56,14 @@ from export.target import Facts, Source, Target, check_capability, check_name
 from quant import elastic_file, graph_file
 from quant.graph import macs
 
+#: The part's name of a network that is not cut.
+WHOLE = "model"
+#: Characters that a bundle's name may give to names in C, and the longest name.
+MAX_PREFIX, MAX_NAME = 40, 63
+#: A part that is called like a header of C would hide it.
+C_HEADERS = ("assert", "complex", "ctype", "errno", "float", "limits", "locale", "math", "setjmp", "signal", "stdarg",
+             "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "time")  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class BundleSpec:
@@ -81,7 +90,7 @@ def write_bundle(path: Path, spec: BundleSpec, target: Target, *, overwrite: boo
     _check_place(path, overwrite)
     _check_parts(spec, target)
     with new_folder(path, overwrite=overwrite) as folder:
-        facts = tuple(_write_part(part, folder / part.name, target) for part in spec.parts)
+        facts = tuple(_write_part(_prefixed(part, spec.name), folder / part.name, target) for part in spec.parts)
         write_file(folder / LABELS, labels_text(spec.labels))
         manifest = _manifest(spec, target, folder, facts)
         write_file(folder / MANIFEST, canonical(to_record(manifest)))
@@ -141,6 +150,15 @@ def _check_source(part: Source) -> None:
         )
     if part.elastic is not None:
         check_elastic(part.elastic, graph, where)
+
+
+def _prefixed(part: Source, bundle: str) -> Source:
+    """Give a part the C prefix of its bundle: the bundle's name alone for a whole network, else with the part's."""
+    plain = re.sub(r"[^a-z0-9]+", "_", bundle.lower()).strip("_")[:MAX_PREFIX].rstrip("_")
+    if part.c_prefix or not plain:
+        return part
+    stem = plain if plain[0].isalpha() and plain not in C_HEADERS else f"net_{plain}"
+    return replace(part, c_prefix=stem if part.name == WHOLE else f"{stem}_{part.name}"[:MAX_NAME].rstrip("_"))
 
 
 def _write_part(part: Source, folder: Path, target: Target) -> Facts:

@@ -15,6 +15,7 @@ import numpy as np
 from export import strict_json
 from export.errors import ExportError
 from export.manifest import FileRecord, Manifest, PartRecord, from_record, tensor_spec
+from export.target import check_name
 from quant import elastic, elastic_file, graph_file
 from quant.elastic import ElasticNetwork
 from quant.errors import QuantError
@@ -50,6 +51,12 @@ class BundlePart:
     def facts(self) -> Mapping[str, object]:
         """What the target noted when it wrote the part."""
         return self.record.facts
+
+    @property
+    def stem(self) -> str:
+        """What the names of the target's own files begin with: the part's name, or its C prefix (fact `c_prefix`)."""
+        prefix = self.record.facts.get("c_prefix")
+        return check_name(prefix) if isinstance(prefix, str) else self.name
 
     def at(self, subnet: str | int) -> Graph:
         """Make the graph of another width from the elastic network, without training or data.

@@ -182,7 +182,7 @@ def check_part(part: BundlePart, runtime: Runtime, vectors: int | None = None) -
         return Parity(part.name, runtime.name, "not run", missing)
     inputs, outputs = part.inputs[:vectors], part.outputs[:vectors]
     try:
-        session = runtime.open(part.folder, part.name, part.graph)
+        session = runtime.open(part.folder, part.stem, part.graph)
     except ExportError as error:
         return Parity(part.name, runtime.name, "wrong", f"it does not open: {error}")
     try:
@@ -314,7 +314,7 @@ def _compare_chain(bundle: Bundle, runtime: Runtime, vectors: int | None, name: 
 def _run_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Array:
     codes = bundle.parts[0].inputs[:vectors]
     for part in bundle.parts:
-        session = runtime.open(part.folder, part.name, part.graph)
+        session = runtime.open(part.folder, part.stem, part.graph)
         try:
             codes = np.array(session.run(codes))
         finally:

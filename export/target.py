@@ -22,7 +22,9 @@ class Source:
     """One part to write: a quantised graph, the float graph it came from, and test vectors.
 
     `inputs` and `outputs` are codes in graph layout (NCHW), [N, ...]; `outputs` come from `quant.reference.run`.
-    `name` is a C identifier. `float_graph` is the folded float graph of the same part (same tensor names), or None.
+    `name` is a C identifier. `c_prefix` is what names in C begin with where that is not `name`: a bundle sets it, so
+    that the parts of two bundles fit into one program. `float_graph` is the folded float graph of the same part (same
+    tensor names), or None.
     `elastic` is the elastic network that `graph` is a subnet of, or None; a bundle carries it, targets do not see it.
     """
 
@@ -32,6 +34,12 @@ class Source:
     outputs: Array
     float_graph: Graph | None = None
     elastic: ElasticNetwork | None = None
+    c_prefix: str = ""
+
+    @property
+    def stem(self) -> str:
+        """What names in C, and the files that hold them, begin with."""
+        return self.c_prefix or self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def test_other_lengths_only_measure_again(config, copy):
     ("file", "stages"),
     [
         ("w8a8.graph", ["quantise-w8a8"]),
-        ("bundles/arm-m-w8a8/model/model.c", ["bundle-arm-m-w8a8"]),
+        ("bundles/arm-m-w8a8/model/tiny.c", ["bundle-arm-m-w8a8"]),
         ("bundles/arm-m-w8a8/parity.json", ["bundle-arm-m-w8a8"]),
     ],
 )

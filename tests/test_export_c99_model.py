@@ -104,10 +104,19 @@ def test_self_test_passes_and_notices_an_altered_vector_and_an_unwritten_output(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler 'g++' here")
 def test_header_is_cpp_and_the_model_links_from_cpp(tmp_path):
     written(toy_graph(), tmp_path)
-    text = (
-        '#include "toy.h"\nint main() { static toy_input_t x[TOY_INPUT_SIZE]; static toy_output_t y[TOY_OUTPUT_SIZE];\n'
-    )
-    (tmp_path / "app.cpp").write_text(text + "toy_invoke(x, y); return TOY_INPUT_SCALE > 0.0f ? 0 : 1; }\n")
+    text = """
+#include "toy.h"
+static TOY_ARENA(arena);
+int main() {
+    static toy_input_t x[TOY_INPUT_SIZE];
+    static toy_output_t y[TOY_OUTPUT_SIZE];
+    toy_t network;
+    if (toy_init(&network, arena, sizeof arena) != TOY_OK) return 1;
+    toy_invoke(&network, x, y);
+    return TOY_INPUT_SCALE > 0.0f ? 0 : 1;
+}
+"""
+    (tmp_path / "app.cpp").write_text(text)
     subprocess.run(["cc", "-c", "toy.c"], cwd=tmp_path, check=True)
     subprocess.run(["g++", "-std=c++98", "-Wall", "-Werror", "app.cpp", "toy.o", "-o", "app"], cwd=tmp_path, check=True)
     assert subprocess.run(["./app"], cwd=tmp_path, check=False).returncode == 0

@@ -11,14 +11,20 @@ from quant.graph import Graph, Node, Quant, Tensor, check
 HEADER = """
 #ifndef POOL_H
 #define POOL_H
+#include <stddef.h>
 #include <stdint.h>
 typedef int8_t pool_input_t;
 typedef int8_t pool_output_t;
+typedef struct { unsigned char *arena; } pool_t;
+#define POOL_ARENA(memory) unsigned char memory[16]
 #define POOL_INPUT_SIZE 32
 #define POOL_OUTPUT_SIZE 2
-void pool_invoke(const pool_input_t *in, pool_output_t *out);
+int pool_init(pool_t *net, void *arena, size_t bytes);
+void pool_invoke(const pool_t *net, const pool_input_t *in, pool_output_t *out);
 #endif
 """
+
+INIT = "int pool_init(pool_t *net, void *arena, size_t bytes) { net->arena = arena; return bytes < 8; }\n"
 
 POOL = """
 #include "pool.h"
@@ -28,7 +34,6 @@ extern void edgemill_tap(int tensor, const void *codes, int bytes);
 #else
 #define TAP(i, p, n)
 #endif
-static int8_t middle[8];
 static const int8_t floor_code[4] = {-128, -128, -128, -128};
 static int8_t larger(int8_t a, int8_t b) { return a > b ? a : b; }
 static void pool2(const int8_t *x, int size, int8_t *y) {
@@ -41,7 +46,8 @@ static void pool2(const int8_t *x, int size, int8_t *y) {
                 y[(r * (size / 2) + c) * 2 + k] = best;
             }
 }
-void pool_invoke(const pool_input_t *in, pool_output_t *out) {
+void pool_invoke(const pool_t *net, const pool_input_t *in, pool_output_t *out) {
+    int8_t *const middle = (int8_t *)net->arena;
     pool2(in, 4, middle);
     TAP(0, middle, 8);
     pool2(middle, 2, out);
@@ -68,7 +74,7 @@ def pool_graph() -> Graph:
 def write_pool(folder: Path) -> Path:
     """Write the C of `pool_graph` as a part called `pool`."""
     (folder / "pool.h").write_text(HEADER)
-    (folder / "pool.c").write_text(POOL)
+    (folder / "pool.c").write_text(POOL + INIT)
     return folder
 
 
@@ -76,6 +82,7 @@ def write_body(folder: Path, body: str) -> Path:
     """Write a part called `pool` whose `pool_invoke` is `body`."""
     (folder / "pool.h").write_text(HEADER)
     (folder / "pool.c").write_text(
-        f'#include "pool.h"\nvoid pool_invoke(const pool_input_t *in, pool_output_t *out) {{ {body} }}\n'
+        f'#include "pool.h"\n{INIT}'
+        f"void pool_invoke(const pool_t *net, const pool_input_t *in, pool_output_t *out) {{ (void)net; {body} }}\n"
     )
     return folder

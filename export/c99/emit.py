@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.c99.arena import Buffer, Plan, plan
+from export.c99.arena import ALIGNMENT_BYTES, Buffer, Plan, plan
 from export.c99.layout import c_type, size
 from export.c99.piece import Context, Piece
 from export.c99.step_conv import conv_piece
 from export.c99.step_elementwise import add_piece, mean_piece, requantize_piece, wide_add_piece
+from export.c99.step_minimum import minimum_piece
 from export.c99.step_move import move_piece, tidy_kernel
 from export.c99.step_pool import average_pool_piece, max_pool_piece
 from export.c99.storage import Storage, store
@@ -19,6 +20,7 @@ from quant.program import (
     ConvStep,
     MaxPoolStep,
     MeanStep,
+    MinimumStep,
     MoveStep,
     Program,
     RequantizeStep,
@@ -55,11 +57,13 @@ def emit(program: Program, name: str) -> Unit:
         _preamble(name),
         *(kernel_text(kernel).strip() for kernel in kernels),
         *(text for i, p in enumerate(pieces) if p.constants for text in (_heading(program.steps[i]), *p.constants)),
-        _arena(name, memory),
+        _init(name),
         _invoke(program, name, storage, memory, pieces),
     ]
     source = with_short_names("\n\n".join(s for s in sections if s) + "\n", kernels)
-    return Unit(source, memory.arena_bytes, sum(p.constant_bytes for p in pieces))
+    # At least one aligned block, so that an application may always declare an array of this size.
+    arena_bytes = max(memory.arena_bytes, ALIGNMENT_BYTES)
+    return Unit(source, arena_bytes, sum(p.constant_bytes for p in pieces))
 
 
 def _piece(context: Context, step: Step) -> Piece:
@@ -78,6 +82,8 @@ def _piece(context: Context, step: Step) -> Piece:
             return max_pool_piece(context, step)
         case AveragePoolStep():
             return average_pool_piece(context, step)
+        case MinimumStep():
+            return minimum_piece(context, step)
         case MoveStep():
             return move_piece(context, step)
 
@@ -112,13 +118,28 @@ def _kernels(program: Program, storage: Storage, pieces: list[Piece]) -> tuple[K
     return in_order(wanted)
 
 
-def _arena(name: str, memory: Plan) -> str:
-    return f"static ALIGNED16 uint8_t arena[{name.upper()}_ARENA_BYTES];" if memory.arena_bytes else ""
+def _init(name: str) -> str:
+    upper = name.upper()
+    return f"""\
+int {name}_init({name}_t *network, void *arena, size_t arena_bytes)
+{{
+    if (network == NULL || arena == NULL) {{
+        return {upper}_ERROR_NULL;
+    }}
+    if (arena_bytes < {upper}_ARENA_BYTES) {{
+        return {upper}_ERROR_ARENA_SIZE;
+    }}
+    if ((uintptr_t)arena % {upper}_ARENA_ALIGNMENT != 0) {{
+        return {upper}_ERROR_ARENA_ALIGNMENT;
+    }}
+    network->arena = (unsigned char *)arena;
+    return {upper}_OK;
+}}"""
 
 
 def _invoke(program: Program, name: str, storage: Storage, memory: Plan, pieces: list[Piece]) -> str:
-    lines = [f"void {name}_invoke(const {name}_input_t *input, {name}_output_t *output)", "{"]
-    lines += _pointers(program, storage, memory, pieces)
+    lines = [f"void {name}_invoke(const {name}_t *network, const {name}_input_t *input, {name}_output_t *output)", "{"]
+    lines += _pointers(program, storage, memory, pieces) or ["    (void)network;"]
     fmt = program.quant(program.input).format
     if storage.tidy_input:
         lines.append(f"    {tidy_kernel(fmt).name}(input, tidied, {size(program.tensors[program.input].shape)});")
@@ -137,6 +158,6 @@ def _pointers(program: Program, storage: Storage, memory: Plan, pieces: list[Pie
     kinds = {storage.names[tensor]: c_type(program.quant(tensor).format) for tensor in storage.names}
     kinds |= {f"step{i}_patches": p.scratch_type for i, p in enumerate(pieces) if p.scratch_bytes}
     return [
-        f"    {kinds[buffer]} *const {buffer} = ({kinds[buffer]} *)(void *)(arena + {offset});"
+        f"    {kinds[buffer]} *const {buffer} = ({kinds[buffer]} *)(void *)(network->arena + {offset});"
         for buffer, offset in sorted(memory.offsets.items(), key=lambda item: item[1])
     ]

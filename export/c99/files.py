@@ -51,16 +51,22 @@ def self_test(name: str) -> str:
 #include "{name}_vectors.h"
 
 static {name}_output_t output[{upper}_OUTPUT_SIZE];
+static {upper}_ARENA(arena);
 
 int main(void)
 {{
+    {name}_t network;
     int vector, i;
+    if ({name}_init(&network, arena, sizeof arena) != {upper}_OK) {{
+        printf("{name}: the arena is too small or not aligned\\n");
+        return 2;
+    }}
     for (vector = 0; vector < {upper}_VECTORS; vector++) {{
         /* An output that is never written must not pass: start from codes that are all wrong. */
         for (i = 0; i < {upper}_OUTPUT_SIZE; i++) {{
             output[i] = ({name}_output_t)~{name}_outputs[vector][i];
         }}
-        {name}_invoke({name}_inputs[vector], output);
+        {name}_invoke(&network, {name}_inputs[vector], output);
         for (i = 0; i < {upper}_OUTPUT_SIZE; i++) {{
             if (output[i] != {name}_outputs[vector][i]) {{
                 printf("{name}: vector %d, output %d is %d, expected %d\\n", vector, i, (int)output[i],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.c99.arena import ALIGNMENT_BYTES
 from export.c99.layout import from_c, size, to_c
 from export.errors import ExportError
 from export.runtimes.session import Runtime
@@ -28,6 +30,7 @@ class CHostSession:
 
     def __init__(self, folder: Path, name: str, graph: Graph):
         self._source, self._name, self._graph = folder, name, graph
+        self._arena: Array | None = None
         self._home = tempfile.TemporaryDirectory(prefix="edgemill_c_")
 
     def run(self, codes: Array) -> Array:
@@ -48,13 +51,18 @@ class CHostSession:
     def timed(self, codes: Array) -> Callable[[], None]:
         """Return a function that runs one inference of `codes[:1]` inside this process."""
         library = ctypes.CDLL(str(self._program("library", "-shared", "-fPIC")))
-        invoke = getattr(library, f"{self._name}_invoke")
-        invoke.argtypes, invoke.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+        invoke, init = (getattr(library, f"{self._name}_{what}") for what in ("invoke", "init"))
+        invoke.argtypes, invoke.restype = (ctypes.c_void_p,) * 3, None
+        init.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+        arena, network = _aligned(self._arena_bytes()), np.zeros(1, np.uintp)
+        self._arena = arena  # kept, as the network points into it
+        if init(network.ctypes.data, arena.ctypes.data, arena.nbytes) != 0:
+            raise ExportError(f"c-host: '{self._name}' refuses its arena of {arena.nbytes} bytes.")
         given = self._packed(codes[:1])
         output = np.zeros(size(self._graph.shape(self._graph.output)), self._quant(self._graph.output).format.dtype)
 
         def once() -> None:
-            invoke(given.ctypes.data, output.ctypes.data)
+            invoke(network.ctypes.data, given.ctypes.data, output.ctypes.data)
 
         return once
 
@@ -65,6 +73,14 @@ class CHostSession:
     def close(self) -> None:
         """Remove the temporary folder."""
         self._home.cleanup()
+
+    def _arena_bytes(self) -> int:
+        macro = rf"^#define {self._name.upper()}_ARENA_BYTES (\d+)$"
+        header = (self._source / f"{self._name}.h").read_text(encoding="utf-8")
+        found = re.search(macro, header, re.MULTILINE)
+        if found is None:
+            raise ExportError(f"c-host: {self._name}.h does not define the size of the arena; export the part again.")
+        return int(found[1])
 
     def _quant(self, tensor: str) -> Quant:
         return self._graph.quant(tensor)
@@ -107,9 +123,17 @@ class CHostSession:
         return target
 
 
+def _aligned(size_bytes: int) -> Array:
+    """Zeroed bytes that start at a multiple of 16."""
+    whole = np.zeros(size_bytes + ALIGNMENT_BYTES, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT_BYTES
+    return whole[start : start + size_bytes]
+
+
 def _definitions(name: str) -> tuple[str, ...]:
     sizes = (f"-DPIPE_{what}_SIZE={name.upper()}_{what}_SIZE" for what in ("INPUT", "OUTPUT"))
-    return (f'-DPIPE_HEADER="{name}.h"', f"-DPIPE(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes)
+    arena = f"-DPIPE_ARENA={name.upper()}_ARENA"
+    return (f'-DPIPE_HEADER="{name}.h"', f"-DPIPE(x)={name}_##x", "-D_POSIX_C_SOURCE=199309L", *sizes, arena)
 
 
 def _compiler() -> str:

@@ -17,9 +17,11 @@
 
 static RUNNER_PART(_input_t) runner_input[RUNNER_MACRO(_INPUT_SIZE)];
 static RUNNER_PART(_output_t) runner_output[RUNNER_MACRO(_OUTPUT_SIZE)];
+static RUNNER_MACRO(_ARENA)(runner_arena);
+static RUNNER_PART(_t) runner_network;
 
 /* The two things that are counted: an inference, and nothing at all, whose count is taken off. */
-static void __attribute__((noipa)) inference(void) { RUNNER_PART(_invoke)(runner_input, runner_output); }
+static void __attribute__((noipa)) inference(void) { RUNNER_PART(_invoke)(&runner_network, runner_input, runner_output); }
 static void __attribute__((noipa)) nothing(void) { __asm__ volatile("" ::: "memory"); }
 
 void put(const char *text);
@@ -51,19 +53,60 @@ static void put_codes(const char *what, int index, const void *codes, size_t byt
     put("\n");
 }
 
-#ifdef EDGEMILL_TAP
+#if defined(EDGEMILL_STEPS)
+/* A marker behind every step: the plugin notes how many instructions went by since the last one. */
+void __attribute__((noipa)) edgemill_tap(int tensor, const void *codes, int bytes) {
+    (void)tensor, (void)codes, (void)bytes;
+    __asm__ volatile("nop");
+}
+#elif defined(EDGEMILL_TAP)
 void edgemill_tap(int tensor, const void *codes, int bytes) { put_codes("tensor", tensor, codes, (size_t)bytes); }
 #endif
+
+/* Stack use by painting: words below the stack pointer get a pattern, and the lowest one that changed says how deep
+ * a call went. `stack_end` is where the stack must end, or NULL where there is room enough. */
+enum { PAINT_WORDS = 1 << 14, STACK_UNKNOWN = -1 };
+static const uint32_t paint_word = 0xC5A1C5A1u;
+static volatile uint32_t *paint_low, *paint_high;
+
+uint32_t *stack_end(void);
+
+static void __attribute__((noipa)) paint(void) {
+    uintptr_t top, end = (uintptr_t)stack_end();
+    __asm__ volatile("mov %0, sp" : "=r"(top));
+    top &= ~(uintptr_t)3;
+    paint_high = (volatile uint32_t *)top;
+    if (end == 0 || (top - end) / sizeof(uint32_t) > PAINT_WORDS) end = top - PAINT_WORDS * sizeof(uint32_t);
+    paint_low = (volatile uint32_t *)end;
+    for (volatile uint32_t *word = paint_low; word != paint_high; word++) *word = paint_word;
+}
+
+/* Bytes between the painter's stack pointer and the deepest word that a call has written since. */
+static int32_t __attribute__((noipa)) painted_over(void) {
+    const volatile uint32_t *word = paint_low;
+    while (word != paint_high && *word == paint_word) word++;
+    return word == paint_low ? STACK_UNKNOWN : (int32_t)((uintptr_t)paint_high - (uintptr_t)word);
+}
 
 void region(void (*work)(void));
 
 /* One image: poison the output so that a model that writes nothing is seen, then run it between the markers. */
 static void run_image(int index, const uint8_t *codes) {
+    if (RUNNER_PART(_init)(&runner_network, runner_arena, sizeof runner_arena) != 0) {
+        put("the part refuses its arena\n");
+        return;
+    }
     memcpy(runner_input, codes, RUNNER_INPUT_BYTES);
     memset(runner_output, 0xA5, RUNNER_OUTPUT_BYTES);
+    paint();
     region(nothing);
+    const int32_t before = painted_over();
+    paint();
     region(inference);
+    const int32_t after = painted_over();
+    const int32_t stack = after == STACK_UNKNOWN ? STACK_UNKNOWN : after - before;
     put_codes("output", index, runner_output, RUNNER_OUTPUT_BYTES);
+    put_codes("stack", index, &stack, sizeof stack);
 }
 
 #endif
