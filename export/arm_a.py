@@ -26,6 +26,7 @@ TARGET = Target(
             ops.Gemm,
             ops.Add,
             ops.Clip,
+            ops.Minimum,
             ops.Pad,
             ops.Slice,
             ops.Concat,

@@ -8,7 +8,7 @@ output too early. So a tensor is quantised where a quantised layer reads it, one
   so that Conv + Add + Relu become one kernel;
 * a Clip behind a tensor that others read too cannot become part of its producer; it reads the codes they read,
   because its own grid may be finer;
-* Pad, Slice and Reshape change no value and are left to TensorRT;
+* Pad, Slice, Reshape and Minimum make no value between the grid's and are left to TensorRT;
 * the network's output stays float.
 
 Every Q/DQ has three inputs and, per channel, an explicit axis. The batch is 1 and static.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from export.onnx_fragment import Fragment, Port, constant, join, model, operation, scalar
-from export.onnx_ops import clip, keep_mean_dims, operator
+from export.onnx_ops import clip, keep_mean_dims, limits_on_grid, operator
 from export.onnx_qdq import dequantised_constant, parameter_name
 from quant import operators as ops
 from quant.graph import Graph, Node
@@ -35,7 +35,7 @@ def jetson_model(graph: Graph, opset: int) -> Any:
     Raises:
         ExportError: the ONNX checker refuses the result.
     """
-    graph = keep_mean_dims(graph)
+    graph = limits_on_grid(keep_mean_dims(graph))
     pairs = _pairs(graph)
     body = [_quantise(graph, graph.input, pairs)]
     for node in graph.nodes:

@@ -11,6 +11,8 @@ from export.errors import ExportError
 from export.onnx_fragment import Fragment, constant, join, operation, scalar
 from quant import operators as ops
 from quant.graph import Graph, Node, Tensor, with_nodes
+from quant.program import limit_ordinals
+from quant.reference import dequantise
 
 FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 
@@ -63,6 +65,8 @@ def _operator(graph: Graph, node: Node, inputs: tuple[str, ...], output: str, dt
             return operation("Add", inputs, output)
         case ops.Clip():
             return clip(inputs[0], output, (node.op.low, node.op.high), dtype)
+        case ops.Minimum():
+            return _minimum(node.op, inputs[0], output, (len(graph.shape(node.output)), dtype))
         case ops.BatchNorm():
             return operation("BatchNormalization", inputs, output, {"epsilon": node.op.epsilon})
         case ops.MaxPool() | ops.AveragePool():
@@ -100,6 +104,29 @@ def clip(source: str, output: str, limits: tuple[float, float], dtype: np.dtype[
     constants = [scalar(n, v, dtype) for n, v in zip(names, limits, strict=True) if n]
     inputs = (source, *names) if names[1] else (source, names[0])
     return join((*constants, operation("Clip", inputs, output)))
+
+
+def _minimum(op: ops.Minimum, source: str, output: str, like: tuple[int, np.dtype[Any]]) -> Fragment:
+    """Return Min with one constant per channel; `like` are the rank and type of its input."""
+    rank, dtype = like
+    limits = np.array(op.limits).astype(dtype).reshape(1, -1, *(1,) * (rank - 2))
+    return join((constant(f"{output}_limits", limits), operation("Min", (source, f"{output}_limits"), output)))
+
+
+def limits_on_grid(graph: Graph) -> Graph:
+    """Return a quantised graph whose Minimum nodes have limits on their tensors' grids, as the reference rounds them.
+
+    A float Min between DequantizeLinear and QuantizeLinear then picks one of two values of the grid.
+    """
+
+    def moved(node: Node) -> Node:
+        if not isinstance(node.op, ops.Minimum):
+            return node
+        quant = graph.quant(node.output)
+        codes = quant.format.from_ordinals(np.array(limit_ordinals(quant, node.op)))
+        return replace(node, op=ops.Minimum(limits=tuple(float(value) for value in dequantise(quant, codes))))
+
+    return with_nodes(graph, tuple(moved(node) for node in graph.nodes))
 
 
 def _conv_attributes(op: ops.Conv, weight_shape: tuple[int, ...]) -> dict[str, object]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.onnx_fragment import Fragment, Port, constant, join, model, operation, scalar
-from export.onnx_ops import keep_mean_dims, operator
+from export.onnx_ops import keep_mean_dims, limits_on_grid, operator
 from quant import operators as ops
 from quant.formats import Array, Format
 from quant.graph import Graph, Node, Quant
@@ -52,7 +52,7 @@ def qdq_model(graph: Graph) -> Any:
     Raises:
         ExportError: a zero point does not fit uint8, or the ONNX checker refuses the result.
     """
-    graph = keep_mean_dims(graph)
+    graph = limits_on_grid(keep_mean_dims(graph))
     body = join((_quantise(graph, graph.input, graph.input), *(_node(graph, node) for node in graph.nodes)))
     ports = [Port(name, ("N", *graph.shape(name)[1:])) for name in (graph.input, graph.output)]
     return model(graph.name, body, ports[0], ports[1], OPSET)

@@ -7,9 +7,10 @@ import numpy as np
 from export.errors import ExportError
 from export.tflite_layers import average_pool_piece, conv_piece, gemm_piece, max_pool_piece
 from export.tflite_moves import move_piece
-from export.tflite_piece import Piece, clamped, constant, flat_op, fused
+from export.tflite_piece import Piece, clamped, constant, flat_op, fused, limits
 from quant import operators as ops
 from quant.graph import Graph, Node
+from quant.program import limit_ordinals
 
 
 def node_piece(graph: Graph, node: Node) -> Piece:
@@ -35,10 +36,20 @@ def node_piece(graph: Graph, node: Node) -> Piece:
             return max_pool_piece(graph, node, node.op)
         case ops.AveragePool():
             return average_pool_piece(graph, node, node.op)
+        case ops.Minimum():
+            return _minimum(graph, node, node.op)
         case ops.Pad() | ops.Slice() | ops.Concat() | ops.Reshape():
             return move_piece(graph, node, node.op)
         case _:
             raise ExportError(f"arm-a: node '{node.name}' is a {node.kind}, which has no int8 form in TFLite.")
+
+
+def _minimum(graph: Graph, node: Node, op: ops.Minimum) -> Piece:
+    """Return MINIMUM with a constant that has one code per channel, the last axis in the file."""
+    quant = graph.quant(node.output)
+    value = limits(f"{node.output}/limits", quant, limit_ordinals(quant, op), len(graph.shape(node.output)))
+    inputs = (node.inputs[0], value.name)
+    return Piece((value,), (flat_op("MINIMUM", 2, inputs, node.output, "MaximumMinimumOptions"),))
 
 
 def _mean(graph: Graph, node: Node, op: ops.Mean) -> Piece:

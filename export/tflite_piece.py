@@ -55,6 +55,13 @@ def bound(name: str, quant: Quant, ordinal: int) -> FlatTensor:
     return FlatTensor(name, (1,), "INT8", (quant.scale[0],), file_zero(quant), data=data)
 
 
+def limits(name: str, quant: Quant, ordinals: tuple[int, ...], rank: int) -> FlatTensor:
+    """Return an int8 constant on the grid of an activation with one value per channel of `rank` axes."""
+    data = (np.array(ordinals) - offset(quant.format)).astype(np.int8).tobytes()
+    shape = (*(1,) * (rank - 1), len(ordinals))
+    return FlatTensor(name, shape, "INT8", (quant.scale[0],), file_zero(quant), data=data)
+
+
 def flat_op(code: str, version: int, inputs: tuple[str, ...], output: str, options: str, **fields: int) -> FlatOp:
     """Return an operator; `fields` are the fields of its options table that differ from the schema's defaults."""
     return FlatOp(code, version, inputs, output, options, tuple(fields.items()))

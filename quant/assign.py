@@ -13,7 +13,7 @@ import numpy as np
 
 from quant.formats import Format, integer, minifloat
 from quant.graph import Graph, Node, joined_by
-from quant.operators import MOVES, Clip, Conv, Gemm
+from quant.operators import MOVES, Clip, Conv, Gemm, Minimum
 from quant.ranges import Ranges, with_zero
 from quant.scheme import Formats, Scheme
 
@@ -76,10 +76,13 @@ def assign_ranges(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -
 
 
 def _share_ranges(graph: Graph, ranges: Ranges) -> Ranges:
-    """Give tensors that share one scale (around Pad, Slice, Concat, pooling, Reshape) the union of their ranges."""
+    """Give tensors that share one scale (around Pad, Slice, Concat, pooling, Reshape) the union of their ranges.
+
+    What only a Minimum reads may saturate beyond its limits: only what comes out counts.
+    """
     shared: Ranges = {}
     for names in joined_by(graph, MOVES):
-        ends = [ranges[name] for name in names]
+        ends = [ranges[name] for name in names if not _minimum_behind(graph, name)]
         union = (min(low for low, _ in ends), max(high for _, high in ends))
         shared |= dict.fromkeys(names, union)
     return shared
@@ -101,14 +104,22 @@ def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -
         reach = _reach(graph, node, wide)
         steps = fmt.max_ordinal - fmt.min_ordinal
         least = reach * steps * 2.0**-29 if isinstance(node.op, Conv | Gemm) else reach * 2.0**-13
-        if high - low < least and not _reaches_clip(node, high):
+        if high - low < least and not _reaches_clip(graph, node, high):
             wide[node.output] = (low, low + least)
     return wide
 
 
-def _reaches_clip(node: Node, high: float) -> bool:
+def _reaches_clip(graph: Graph, node: Node, high: float) -> bool:
     limit = node.op.high if isinstance(node.op, Clip) else node.clip[1] if node.clip else np.inf
+    limit = min(limit, *(max(op.limits) for op in _minimum_behind(graph, node.output)), np.inf)
     return bool(high >= 0.99 * limit > 0)
+
+
+def _minimum_behind(graph: Graph, tensor: str) -> tuple[Minimum, ...]:
+    """Return the one Minimum that is all that reads a tensor; else nothing."""
+    readers = [node.op for node in graph.consumers(tensor)]
+    alone = len(readers) == 1 and tensor != graph.output
+    return tuple(op for op in readers if alone and isinstance(op, Minimum))
 
 
 def _reach(graph: Graph, node: Node, ranges: Ranges) -> float:

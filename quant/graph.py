@@ -14,7 +14,7 @@ import numpy as np
 
 from quant.errors import QuantError
 from quant.formats import Array, Format
-from quant.operators import MOVES, Conv, Gemm, Operator
+from quant.operators import MOVES, Conv, Gemm, Minimum, Operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def check(graph: Graph) -> Graph:
 
     Raises:
         QuantError: a tensor is unknown, read before it is made, made twice, a weight's shape differs from its
-            tensor's, or an operator that only moves codes changes their scale.
+            tensor's, a Minimum has not one limit a channel, or an operator that only moves codes changes their scale.
     """
     made = {graph.input, *graph.weights}
     for name, weight in graph.weights.items():
@@ -152,11 +152,25 @@ def check(graph: Graph) -> Graph:
         if node.output in made:
             raise QuantError(f"node '{node.name}' ({node.kind}) makes '{node.output}', which exists already.")
         made.add(node.output)
+        if isinstance(node.op, Minimum):
+            _check_limits(graph, node, node.op)
         if graph.is_quantised:
             _check_quantised(graph, node)
     if graph.output not in made:
         raise QuantError(f"nothing makes the output '{graph.output}' of graph '{graph.name}'.")
     return graph
+
+
+def _check_limits(graph: Graph, node: Node, op: Minimum) -> None:
+    shape = graph.shape(node.output)
+    channels = shape[1] if len(shape) > 1 else 0
+    if len(op.limits) != channels:
+        raise QuantError(
+            f"node '{node.name}' (Minimum) has {len(op.limits)} limits for the {channels} channels of "
+            f"'{node.output}' {list(shape)}; give one limit per channel."
+        )
+    if any(np.isnan(limit) for limit in op.limits):
+        raise QuantError(f"node '{node.name}' (Minimum) has a limit that is not a number; give one per channel.")
 
 
 def _check_quantised(graph: Graph, node: Node) -> None:

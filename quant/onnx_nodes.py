@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from quant import operators as ops
 from quant.errors import QuantError
 from quant.formats import Array
@@ -28,6 +30,7 @@ SUPPORTED = (
     "Identity",
     "MatMul",
     "MaxPool",
+    "Min",
     "Pad",
     "QuantizeLinear",
     "ReduceMean",
@@ -177,6 +180,22 @@ def clip(model: OnnxModel, node: Any) -> ops.Clip:
     return ops.Clip(low=low, high=high)
 
 
+def minimum(model: OnnxModel, node: Any) -> ops.Minimum | ops.Clip:
+    """Convert Min of a tensor and a constant: one number, or one per channel."""
+    value, shape = constant(model, node, 1), model.shapes[node.input[0]]
+    if value is None or len(node.input) != 2:
+        raise refuse(model, node, "only Min of a tensor and one constant is supported.")
+    per_channel = np.ones((1, *shape[1:2], *(1,) * (len(shape) - 2)))
+    if value.size != 1 and np.broadcast_shapes(value.shape, per_channel.shape) != per_channel.shape:
+        raise refuse(model, node, f"a limit of shape {list(value.shape)}; only one number, or one per channel.")
+    if value.dtype.kind != "f" or np.isnan(value).any():
+        raise refuse(model, node, f"its limit is {value.dtype}; only floating-point numbers are supported.")
+    if value.size == 1:
+        return ops.Clip(low=-INF, high=float(value.reshape(-1)[0]))
+    limits = (value * per_channel).reshape(-1)
+    return ops.Minimum(limits=tuple(float(limit) for limit in limits))
+
+
 def mean(model: OnnxModel, node: Any) -> ops.Mean:
     """Convert GlobalAveragePool, and ReduceMean over height and width."""
     rank = len(model.shapes[node.input[0]])
@@ -276,6 +295,8 @@ def simple(model: OnnxModel, node: Any) -> ops.Operator:
     match node.op_type:
         case "Relu" | "Clip":
             return clip(model, node)
+        case "Min":
+            return minimum(model, node)
         case "AveragePool":
             return average_pool(model, node)
         case "GlobalAveragePool" | "ReduceMean":

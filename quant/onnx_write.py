@@ -26,12 +26,13 @@ def _int64(name: str, values: Sequence[int]) -> Any:
     return onnx.numpy_helper.from_array(np.array(values, dtype=np.int64), name)
 
 
-def write_operator(node: Node, output: str) -> tuple[list[Any], list[Any]]:  # noqa: PLR0912 one case an operator
+def write_operator(node: Node, output: str, rank: int) -> tuple[list[Any], list[Any]]:  # noqa: PLR0912 one case an operator
     """Return the ONNX nodes and initializers of one graph node without its fused clip.
 
-    Inputs keep their graph names; the result is called `output`. Conv and Gemm take weight and bias as given.
+    Inputs keep their graph names; the result is called `output` and has `rank` axes. Conv and Gemm take weight
+    and bias as given.
     """
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
     def make(kind: str, inputs: Sequence[str], **attributes: Any) -> Any:
         return helper.make_node(kind, list(inputs), [output], name=node.name, **attributes)
@@ -46,6 +47,9 @@ def write_operator(node: Node, output: str) -> tuple[list[Any], list[Any]]:  # n
             return [make("Add", x)], []
         case ops.Clip(low=low, high=high):
             return write_clip(node.name, x[0], output, (low, high))
+        case ops.Minimum(limits=limits):
+            values = np.array(limits, dtype=np.float32).reshape(1, -1, *(1,) * (rank - 2))
+            return [make("Min", [*x, f"{node.name}.limits"])], [numpy_helper.from_array(values, f"{node.name}.limits")]
         case ops.BatchNorm(epsilon=epsilon):
             return [make("BatchNormalization", x, epsilon=epsilon)], []
         case ops.Pad(before=before, after=after):
@@ -112,7 +116,7 @@ def to_float_onnx(graph: Graph, extra: Callable[[str], list[Any]] | None = None,
     constants = [numpy_helper.from_array(np.ascontiguousarray(w), name) for name, w in graph.weights.items()]
     for node in graph.nodes:
         inner = node.output if node.clip is None else f"{node.output}.unclipped"
-        made, fixed = write_operator(node, inner)
+        made, fixed = write_operator(node, inner, len(graph.shape(node.output)))
         if node.clip is not None:
             clipped, limits = write_clip(node.name, inner, node.output, node.clip)
             made, fixed = [*made, *clipped], [*fixed, *limits]

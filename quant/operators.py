@@ -34,6 +34,13 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Minimum:
+    """The smaller of each value and its channel's limit (axis 1): what an upper clip is when channels are scaled."""
+
+    limits: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchNorm:
     """Inference batch norm; inputs x, gamma, beta, mean, variance. Folded away before quantisation."""
 
@@ -111,6 +118,7 @@ Operator = (
     | Gemm
     | Add
     | Clip
+    | Minimum
     | BatchNorm
     | Pad
     | Slice
@@ -128,6 +136,7 @@ OPERATORS: tuple[type[Operator], ...] = (
     Gemm,
     Add,
     Clip,
+    Minimum,
     BatchNorm,
     Pad,
     Slice,
@@ -141,4 +150,4 @@ OPERATORS: tuple[type[Operator], ...] = (
 )
 
 #: Operators that only move codes, or pick among them: all inputs and the output share one scale and zero point.
-MOVES = (Pad, Slice, Concat, MaxPool, AveragePool, Reshape)
+MOVES = (Pad, Slice, Concat, MaxPool, AveragePool, Reshape, Minimum)

@@ -141,7 +141,27 @@ class MoveStep:
     fill: int
 
 
-Step = ConvStep | AddStep | WideAddStep | MeanStep | RequantizeStep | MaxPoolStep | AveragePoolStep | MoveStep
+@dataclass(frozen=True, slots=True)
+class MinimumStep:
+    """The smaller of each ordinal and its channel's (axis 1) entry of `limits`."""
+
+    name: str
+    x: str
+    y: str
+    limits: tuple[int, ...]
+
+
+Step = (
+    ConvStep
+    | AddStep
+    | WideAddStep
+    | MeanStep
+    | RequantizeStep
+    | MaxPoolStep
+    | AveragePoolStep
+    | MinimumStep
+    | MoveStep
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +210,10 @@ def _step(graph: Graph, node: Node) -> Step:
             return MaxPoolStep(node.name, node.inputs[0], node.output, node.op)
         case ops.AveragePool():
             return _average_pool(graph, node)
+        case ops.Minimum():
+            return MinimumStep(
+                node.name, node.inputs[0], node.output, limit_ordinals(graph.quant(node.output), node.op)
+            )
         case ops.Pad() | ops.Slice() | ops.Concat() | ops.Reshape():
             return MoveStep(node.name, node.inputs, node.output, node.op, graph.quant(node.output).zero)
         case ops.BatchNorm() | ops.Softmax():
@@ -212,6 +236,11 @@ def clip_ordinals(quant: Quant, clip: tuple[float, float] | None) -> tuple[int, 
         return low, high
     first, last = (min(max(_clip_ordinal(quant, limit), low), high) for limit in clip)
     return first, last
+
+
+def limit_ordinals(quant: Quant, op: ops.Minimum) -> tuple[int, ...]:
+    """Return the highest ordinal each channel may have behind a Minimum, by the rule of `clip_ordinals`."""
+    return tuple(clip_ordinals(quant, (-np.inf, limit))[1] for limit in op.limits)
 
 
 def _clip_ordinal(quant: Quant, limit: float) -> int:

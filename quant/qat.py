@@ -25,7 +25,7 @@ from quant.formats import Array, FloatArray
 from quant.graph import Graph, Node, Quant, check, joined_by
 from quant.graph import Tensor as GraphTensor
 from quant.onnx_quant import quantise_bias
-from quant.operators import MOVES, AveragePool, Clip, Conv, Gemm
+from quant.operators import MOVES, AveragePool, Clip, Conv, Gemm, Minimum
 from quant.passes.own_parameters import own_parameters
 from quant.ptq import prepare
 from quant.qat_grids import Grid, activation_grid, mean_step, weight_grid
@@ -121,7 +121,7 @@ class QatModule(nn.Module):  # type: ignore[misc]
         clip = (node.op.low, node.op.high) if isinstance(node.op, Clip) else node.clip
         if clip is not None:
             y = y.clamp(*clip)
-        moved = isinstance(node.op, MOVES) and not isinstance(node.op, AveragePool)
+        moved = isinstance(node.op, MOVES) and not isinstance(node.op, AveragePool | Minimum)
         values: Tensor = y if moved else self.grid(node.output)(y)
         return values
 

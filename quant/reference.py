@@ -22,6 +22,7 @@ from quant.program import (
     ConvStep,
     MaxPoolStep,
     MeanStep,
+    MinimumStep,
     MoveStep,
     Program,
     Requant,
@@ -95,6 +96,8 @@ def execute(program: Program, step: Step, values: Mapping[str, Array], dot: Dot 
             return _max_pool(program, step, values[step.x])
         case AveragePoolStep():
             return _average_pool(program, step, values[step.x])
+        case MinimumStep():
+            return _minimum(program, step, values[step.x])
         case MoveStep():
             return _move(step, [values[x] for x in step.xs], program.tensors[step.y].shape)
 
@@ -171,6 +174,12 @@ def _max_pool(program: Program, step: MaxPoolStep, codes: Array) -> Array:
     ordinals = fmt.to_ordinals(codes)
     windows = _windows(ordinals, step.op.kernel, step.op.strides, step.op.pads, fill=fmt.min_ordinal)
     return fmt.from_ordinals(windows.max(axis=(4, 5)))
+
+
+def _minimum(program: Program, step: MinimumStep, codes: Array) -> Array:
+    fmt = program.quant(step.x).format
+    limits = np.array(step.limits, dtype=np.int64).reshape(1, -1, *(1,) * (codes.ndim - 2))
+    return fmt.from_ordinals(np.minimum(fmt.to_ordinals(codes), limits))
 
 
 def _average_pool(program: Program, step: AveragePoolStep, codes: Array) -> Array:

@@ -138,7 +138,8 @@ def finish(graph: Graph, node: Node, y: Tensor) -> Tensor:
     clip = (node.op.low, node.op.high) if isinstance(node.op, ops.Clip) else node.clip
     quant = graph.tensors[node.output].quant
     if quant is not None:
-        moved = isinstance(node.op, ops.MOVES) and not isinstance(node.op, ops.AveragePool)
+        # The limits of a Minimum need not lie on the grid.
+        moved = isinstance(node.op, ops.MOVES) and not isinstance(node.op, ops.AveragePool | ops.Minimum)
         return y if moved else fake_quantise(quant, y, clip)
     return y if clip is None else y.clamp(*clip)
 
@@ -155,6 +156,8 @@ def compute(node: Node, xs: list[Tensor]) -> Tensor:  # noqa: PLR0912 one case a
             return xs[0] + xs[1]
         case ops.Clip() | ops.Requantize():
             return xs[0]
+        case ops.Minimum(limits=limits):
+            return xs[0].minimum(torch.tensor(limits).reshape(-1, *(1,) * (xs[0].ndim - 2)))
         case ops.BatchNorm(epsilon=epsilon):
             gamma, beta, mean, variance = xs[1:]
             return functional.batch_norm(xs[0], mean, variance, gamma, beta, eps=epsilon)

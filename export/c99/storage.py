@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from export.c99.arena import Buffer
 from export.c99.layout import same_order, size
 from quant import operators as ops
-from quant.program import AddStep, MoveStep, Program, Step, WideAddStep
+from quant.program import AddStep, MinimumStep, MoveStep, Program, Step, WideAddStep
 
 INPUT, OUTPUT = "input", "output"
 
@@ -34,8 +34,9 @@ def reads(step: Step) -> tuple[str, ...]:
 def store(program: Program) -> Storage:
     """Decide where every tensor lives.
 
-    A reshape that moves nothing shares memory with its input. The reference rewrites negative zeros of a minifloat
-    input as positive ones; every kernel that decodes does the same, so only steps that move input codes need a copy.
+    A reshape that moves nothing, and a Minimum of what nothing else reads, share memory with their input. The
+    reference rewrites negative zeros of a minifloat input as positive ones; every kernel that decodes does the same, so
+    only steps that move input codes need a copy.
     """
     roots = _roots(program)
     out = roots[program.output]
@@ -53,13 +54,22 @@ def store(program: Program) -> Storage:
 def _roots(program: Program) -> dict[str, str]:
     """Map every tensor to the first tensor of its memory."""
     roots = {program.input: program.input}
-    for step in program.steps:
+    for index, step in enumerate(program.steps):
         roots[step.y] = step.y
+        if isinstance(step, MinimumStep) and _may_overwrite(program, roots, index, roots[step.x]):
+            roots[step.y] = roots[step.x]
         if isinstance(step, MoveStep) and isinstance(step.op, ops.Reshape):
             x = step.xs[0]
             if same_order(program.tensors[x].shape, program.tensors[step.y].shape):
                 roots[step.y] = roots[x]
     return roots
+
+
+def _may_overwrite(program: Program, roots: dict[str, str], index: int, root: str) -> bool:
+    """Whether a step may write over the memory `root` that it reads: it is not the caller's, and nobody reads it on."""
+    later = [tensor for step in program.steps[index + 1 :] for tensor in reads(step)]
+    kept = {roots[tensor] for tensor in (*later, program.output) if tensor in roots}
+    return root != program.input and root not in kept
 
 
 def _born(program: Program, tensor: str) -> int:

@@ -55,6 +55,7 @@ def _walk(layout: Layout, index: int, op: Operation) -> dict[str, int]:
             "table_base": layout.table_bases[index] if op.table else 0,
             "per_channel": int(op.per_channel),
             "by_count": int(op.by_count),
+            "limited": int(op.limited),
         }
     )
 
@@ -119,7 +120,7 @@ def _kinds(layout: Layout) -> dict[str, tuple[int, bool]]:
     kinds |= {"outputs_per_group": (unsigned_bits(outputs), False)}
     kinds |= dict.fromkeys(("weight_base", "weight_rewind"), (w.weight_address, False))
     kinds |= {"table_base": (w.table_address, False)}
-    flags = "per_channel by_count checked use_weights is_add is_wide is_divide is_pick out_minifloat"
+    flags = "per_channel by_count limited checked use_weights is_add is_wide is_divide is_pick out_minifloat"
     kinds |= dict.fromkeys(flags.split(), (1, False))
     kinds |= {"format_a": (select, False), "format_b": (select, False), "format_w": (weight_select, False)}
     kinds |= dict.fromkeys(("zero_a", "zero_b"), (w.significand, True))

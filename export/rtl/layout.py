@@ -110,6 +110,7 @@ def widths(
     needed = max((op.acc_max.bit_length() + 1 for op in sums), default=2)
     adds = 32 if any(op.addends for op in ops) else 0
     ordinals = [k for fmt in formats for k in (fmt.min_ordinal, fmt.max_ordinal)]
+    ordinal = signed_bits(min(ordinals), max(ordinals))
     return Widths(
         code=max(fmt.bits for fmt in formats),
         weight_code=max((fmt.bits for fmt in weights), default=1),
@@ -122,10 +123,10 @@ def widths(
         shift=shift,
         weight_significand=weight_significand,
         weight_shift=weight_shift,
-        accumulator=max(needed, adds, significand + weight_significand + 1),
+        accumulator=max(needed, adds, significand + weight_significand + 1, ordinal),
         mantissa=max(unsigned_bits(e.mantissa) for e in table),
         exponent=signed_bits(min(e.exponent for e in table), max(e.exponent for e in table)),
-        ordinal=signed_bits(min(ordinals), max(ordinals)),
+        ordinal=ordinal,
         count=max(2, *(unsigned_bits(op.loops.terms) for op in ops)),
     )
 

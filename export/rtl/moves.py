@@ -1,4 +1,4 @@
-"""Pad, Slice, Concat and Reshape as operations of the engine: copies with an affine address."""
+"""Pad, Slice, Concat, Reshape and Minimum as operations of the engine: copies with an affine address."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 from export.errors import ExportError
 from export.rtl.arena import Arena
-from export.rtl.operation import Axis, Destination, Loops, Operation, Output, Window
+from export.rtl.operation import Axis, Destination, Loops, Operation, Output, TableEntry, Window
 from quant import operators as ops
-from quant.program import MoveStep, Program
+from quant.program import MinimumStep, MoveStep, Program
 
 Axes = tuple[Axis, Axis, Axis]
 
@@ -32,6 +32,23 @@ def move_operations(program: Program, arena: Arena, index: int, step: MoveStep) 
             parts = zip(step.op.starts, step.op.ends, step.op.steps, sizes, strict=True)
             starts, strides = tuple(slice(a, b, c).indices(n)[0] for a, b, c, n in parts), step.op.steps
     return (_walk(program, arena, index, step, starts, strides),)
+
+
+def minimum(program: Program, arena: Arena, index: int, step: MinimumStep) -> Operation:
+    """Return the copy that cuts every channel at its own limit, the bias of its table entry."""
+    fmt = program.quant(step.y).format
+    channels = len(step.limits)
+    area = _size(program, step.y) // channels
+    return Operation(
+        step=index,
+        loops=Loops((channels, 1, 1, area, 1, 1, 1), (area, 0, 0, 1, 0, 0, 0), arena.offsets[step.x]),
+        destination=_whole(program, arena, step.y),
+        output=Output("pick", fmt, 0, fmt.min_ordinal, fmt.max_ordinal),
+        formats=(fmt, fmt),
+        table=tuple(TableEntry(limit, 0, 0) for limit in step.limits),
+        per_channel=True,
+        limited=True,
+    )
 
 
 def _size(program: Program, tensor: str) -> int:

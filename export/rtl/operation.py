@@ -101,7 +101,8 @@ class Operation:
 
     `weights` are codes in reading order with `weight_format`, or None: then each term is multiplied by the first or
     second `factors`. `table` is indexed by channel when `per_channel`, by the count of terms inside when `by_count`,
-    else it has one entry. `fill` is the ordinal of a `pick` without any term inside. `acc_max` bounds the accumulator.
+    else it has one entry. `fill` is the ordinal of a `pick` without any term inside; what a `limited` one gives is at
+    most the bias of its table entry. `acc_max` bounds the accumulator.
     """
 
     step: int
@@ -119,4 +120,5 @@ class Operation:
     by_count: bool = False
     addends: Addends | None = None
     fill: int = 0
+    limited: bool = False
     acc_max: int = 0

@@ -6,7 +6,7 @@ import math
 
 from export.rtl.arena import Arena
 from export.rtl.bounds import WIDE_EXPONENTS, magnitude_max
-from export.rtl.moves import move_operations
+from export.rtl.moves import minimum, move_operations
 from export.rtl.operation import Addends, Axis, Destination, Loops, Operation, Output, TableEntry, Window
 from export.rtl.pools import average_pool, max_pool
 from quant.fixedpoint import Multiplier
@@ -16,6 +16,7 @@ from quant.program import (
     ConvStep,
     MaxPoolStep,
     MeanStep,
+    MinimumStep,
     MoveStep,
     Program,
     Requant,
@@ -48,6 +49,8 @@ def _step(program: Program, arena: Arena, index: int, step: Step) -> tuple[Opera
             return (max_pool(program, arena, index, step),)
         case AveragePoolStep():
             return (average_pool(program, arena, index, step),)
+        case MinimumStep():
+            return (minimum(program, arena, index, step),)
         case MoveStep():
             return move_operations(program, arena, index, step)
 

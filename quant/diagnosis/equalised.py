@@ -6,11 +6,9 @@ The function stays, but weights and activations of the quantised file are no lon
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from quant.diagnosis.pair import Pair, decoded_weight
+from quant.diagnosis.pair import Pair, decoded_weight, match_graphs
 from quant.formats import FloatArray
 from quant.passes.scaling import find_pairs, rescale
 
@@ -30,7 +28,8 @@ def scaled_alike(pair: Pair) -> tuple[Pair, tuple[str, ...]]:
         if factors is not None:
             graph = rescale(graph, between, factors)
             layers.append(between.source.name)
-    return (replace(pair, floating=graph), tuple(layers)) if layers else (pair, ())
+    # Scaled limits are nodes of their own (Minimum), so nodes are matched anew.
+    return (match_graphs(graph, pair.quantised), tuple(layers)) if layers else (pair, ())
 
 
 def _factors(real: FloatArray, found: FloatArray) -> FloatArray | None:

@@ -76,7 +76,7 @@ def match_graphs(floating: Graph, quantised: Graph) -> Pair:
         if found is None:
             unmatched.append(node.name)
             continue
-        chain = (found, *_behind(quantised, node, found))
+        chain = (found, *_behind(floating, quantised, node, found))
         taken.update(step.name for step in chain)
         sources[node.output] = chain[-1].output
         matches.append(Match(node, chain, how))
@@ -189,8 +189,13 @@ def decoded_bias(graph: Graph, node: Node) -> Array:
     return values
 
 
-def _behind(quantised: Graph, node: Node, found: Node) -> tuple[Node, ...]:
-    """Return the roundings, and the clip that is fused in the float graph, which stand alone in the quantised one."""
+def _behind(floating: Graph, quantised: Graph, node: Node, found: Node) -> tuple[Node, ...]:
+    """Return the roundings, and the clip that is fused in the float graph, which stand alone in the quantised one.
+
+    A Minimum is the clip of channels that were scaled; the float graph may have it too.
+    """
+    if any(isinstance(reader.op, ops.Minimum) for reader in floating.consumers(node.output)):
+        return ()
     chain: list[Node] = []
     clipped = found.clip is not None or node.clip is None
     tensor = found.output
@@ -201,7 +206,7 @@ def _behind(quantised: Graph, node: Node, found: Node) -> tuple[Node, ...]:
         reader = readers[0]
         if isinstance(reader.op, ops.Clip) and not clipped:
             clipped = True
-        elif not isinstance(reader.op, ops.Requantize):
+        elif not isinstance(reader.op, ops.Requantize | ops.Minimum):
             return tuple(chain)
         chain.append(reader)
         tensor = reader.output

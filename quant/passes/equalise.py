@@ -15,14 +15,12 @@ TOLERANCE = 1e-3
 def equalise(graph: Graph) -> Graph:
     """Scale the channels between layers by c = sqrt(r_sink / r_source), r the largest |weight| (arXiv 1906.04721).
 
-    Repeated over all pairs until nothing moves. Exact: only across Relu or no activation; a pair with an upper clip in
-    between (ReLU6) is left alone, for the clip is one number for all channels.
+    Repeated over all pairs until nothing moves. Exact, also across ReLU6: its limit becomes one per channel, a Minimum
+    behind the layer, which every channel's factor scales too.
     """
     for _ in range(ITERATIONS):
         moved = 0.0
         for pair in find_pairs(graph):
-            if np.isfinite(pair.limit):
-                continue
             source, sink = source_ranges(graph, pair), sink_ranges(graph, pair)
             dead = (source == 0) | (sink == 0)
             factors = bounded(np.sqrt(np.divide(sink, source, out=np.ones_like(sink), where=~dead)), dead)

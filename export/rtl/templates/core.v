@@ -176,6 +176,8 @@ module @NAME@ (
     sum       <= acc;
     sum_count <= acc_count;
   end
+  // The bias is read one clock after its channel: when a picked code is clamped, it is that code's own limit.
+  wire signed [ORDINAL-1:0] limit = limited ? bias[ORDINAL-1:0] : out_high;
   @NAME@_requantise #(
       .ACC(ACC), .MANTISSA(MANTISSA), .EXPONENT(EXPONENT), .ORDINAL(ORDINAL), .COUNT(COUNT), .CODE(CODE),
       .HAS_SCALE(HAS_SCALE), .HAS_WIDE(HAS_WIDE)
@@ -183,7 +185,7 @@ module @NAME@ (
       .clk(clk), .rst(rst), .sum_valid(sum_valid), .sum(sum), .sum_count(sum_count),
       .mantissa(multiplier[MANTISSA-1:0]), .exponent($signed(multiplier[EXPONENT+MANTISSA-1:MANTISSA])),
       .pick_valid(pick_valid), .pick(pick), .is_wide(is_wide), .is_divide(is_divide), .is_pick(is_pick),
-      .zero(out_zero), .low(out_low), .high(out_high), .minifloat(out_minifloat), .sign_bit(out_sign),
+      .zero(out_zero), .low(out_low), .high(limit), .minifloat(out_minifloat), .sign_bit(out_sign),
       .mantissa_bits(out_mantissa), .max_ordinal(out_max), .code_valid(written), .code(written_code)
   );
 
