@@ -31,6 +31,7 @@ class Step:
 
 
 STEPS = (
+    Step("centre", "centre", "move all logits by one constant, so that close decisions lie near zero (labels exact)"),
     Step("hadamard", "rotate", "rotate linear streams so that outlier channels spread (exact)"),
     Step("cle", "equalise", "cross-layer equalisation of weight ranges (exact)"),
     Step("smooth", "smooth", "move outliers from activations to weights (exact)"),
@@ -87,10 +88,13 @@ def parse_method(text: str) -> Method:
 
 def reshape(graph: Graph, method: Method, inputs: Array) -> Graph:
     """Run a method's passes over the float graph: what comes before any number format."""
+    from quant.passes.centre import centre
     from quant.passes.equalise import equalise
     from quant.passes.hadamard import rotate
     from quant.passes.smooth import smooth
 
+    if method.has("centre"):
+        graph = centre(graph, inputs)
     if method.has("hadamard"):
         graph = rotate(graph)
     if method.has("cle"):

@@ -13,10 +13,12 @@ import numpy as np
 
 from quant.assign import activation_formats, weight_formats
 from quant.errors import QuantError
-from quant.formats import Array, FloatArray
+from quant.formats import Array
 from quant.graph import Graph
+from quant.judge import agreement, flat, margin_error, relative_error
 from quant.method import Method, parse_method, reshape, set_layers
 from quant.names import find
+from quant.passes.centre import deciding_layer
 from quant.passes.scaling import find_pairs
 from quant.program import lower
 from quant.ptq import lay_out, scheme_ranges
@@ -96,6 +98,7 @@ class Choice:
     scheme: Scheme
     method: Method
     trials: tuple[Trial, ...]
+    remarks: tuple[str, ...] = ()
 
     def reasons(self) -> Iterator[str]:
         """Yield a line for each trial, and the choice."""
@@ -105,6 +108,7 @@ class Choice:
                 f"{trial.agreement:.1%} labels as float"
             )
         why = "least logit error on held-out calibration images" if self.trials else "nothing measured"
+        yield from self.remarks
         yield f"chose {self.scheme} with {self.method} ({why})"
 
 
@@ -150,12 +154,21 @@ def _fast(graph: Graph, scheme: Scheme, preset: Preset, inputs: Array) -> Choice
     """Take what the widths ask for: narrow weights need GPTQ, narrow activations ranges that clip."""
     narrow = min(fmt.bits for fmt in weight_formats(graph, scheme).values()) < 8
     method = parse_method("scales+gptq+bias" if narrow else preset.methods[0])
+    shaped = graph
+    if _is_centred(graph, scheme):
+        method = Method(("centre", *method.steps))
+        shaped = reshape(graph, method, inputs[: preset.images])
     few = min(fmt.bits for fmt in activation_formats(graph, scheme).values()) < 8
     if few and scheme.criterion is None and scheme.percentile is None:
         scheme, inputs = replace(scheme, criterion="mse"), inputs[: _images(graph, 128)]
-    made = lay_out(graph, scheme, scheme_ranges(graph, scheme, inputs))
+    made = lay_out(shaped, scheme, scheme_ranges(shaped, scheme, inputs))
     learned = inputs[: _images(graph, 128) if narrow or few else preset.images]
-    return Choice(set_layers(made, graph, method, learned), graph, scheme, method, ())
+    return Choice(set_layers(made, shaped, method, learned), shaped, scheme, method, ())
+
+
+def _is_centred(graph: Graph, scheme: Scheme) -> bool:
+    """Whether logits may be moved to where their format is finest, which only minifloats have."""
+    return activation_formats(graph, scheme)[graph.output].is_minifloat and deciding_layer(graph) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +194,7 @@ class _Contest:
             self.learned = inputs
         from quant.simulate import simulate
 
-        self.wanted = _flat(simulate(graph, self.judged))
+        self.wanted = flat(simulate(graph, self.judged))
         self.trials: list[Trial] = []
         self.best: _Best | None = None
 
@@ -199,8 +212,31 @@ class _Contest:
         for shape in self.preset.shapes:
             if self._worth_shaping():
                 self._try_shape(shape)
-        best = self._winner()
-        return Choice(best.graph, best.shaped, best.scheme, best.method, tuple(self.trials))
+        best, remarks = self._centred(self._winner())
+        return Choice(best.graph, best.shaped, best.scheme, best.method, tuple(self.trials), remarks)
+
+    def _centred(self, best: _Best) -> tuple[_Best, tuple[str, ...]]:
+        """Centre the winner's logits when that tells close decisions apart better.
+
+        The error of all logits cannot judge this: those of classes far behind get coarser, which no label feels.
+        """
+        if not _is_centred(self.graph, self.scheme):
+            return best, ()
+        method = Method(("centre", *best.method.steps))
+        shaped = reshape(self.graph, method, self.learned)
+        laid = lay_out(shaped, best.scheme, scheme_ranges(shaped, best.scheme, self.learned))
+        made = set_layers(laid, shaped, method, self.learned)
+        before, after = (self._margin_error(graph) for graph in (best.graph, made))
+        remark = f"tried {best.scheme} with {method}: margins of close decisions err by {after:.3g}, not {before:.3g}"
+        self.say(remark)
+        found = replace(best, graph=made, shaped=shaped, method=method) if after < before else best
+        return found, (remark,)
+
+    def _margin_error(self, made: Graph) -> float:
+        from quant.simulate import simulate
+
+        inputs = self.inputs[: _images(self.graph, 512)]
+        return margin_error(*(flat(simulate(graph, inputs)) for graph in (self.graph, made)))
 
     def _range_candidates(self, histograms: dict[str, Histogram] | None) -> Iterator[tuple[Scheme, Ranges]]:
         yield self.scheme, scheme_ranges(self.graph, self.scheme, self.inputs)
@@ -248,8 +284,8 @@ class _Contest:
                 raise
             self.say(f"{scheme} with {method}: not possible ({error})")
             return
-        found = _flat(simulate(graph, self.judged))
-        trial = Trial(scheme, method, relative_error(self.wanted, found), _agreement(self.wanted, found))
+        found = flat(simulate(graph, self.judged))
+        trial = Trial(scheme, method, relative_error(self.wanted, found), agreement(self.wanted, found))
         self.trials.append(trial)
         self.say(f"{scheme} with {method}: logit error {trial.error:.3%}")
         if self.best is None or trial.error < self.best.error:
@@ -258,22 +294,3 @@ class _Contest:
     def _winner(self) -> _Best:
         assert self.best is not None
         return self.best
-
-
-def _flat(values: Array) -> FloatArray:
-    flat: FloatArray = values.reshape(len(values), -1).astype(np.float64)
-    return flat
-
-
-def relative_error(wanted: FloatArray, found: FloatArray) -> float:
-    """Return the power of the error of logits [N, C] relative to that of the logits, both without their class mean.
-
-    Labels of a few dozen images hardly tell candidates apart, nor do probabilities, which are near 0 and 1 on training
-    images; every logit of every image counts here. A constant added to all classes changes no label and counts nothing.
-    """
-    signal, noise = (values - values.mean(axis=1, keepdims=True) for values in (wanted, found - wanted))
-    return float(np.square(noise).sum() / max(np.square(signal).sum(), np.finfo(np.float64).tiny))
-
-
-def _agreement(wanted: FloatArray, found: FloatArray) -> float:
-    return float((wanted.argmax(axis=1) == found.argmax(axis=1)).mean())

@@ -34,7 +34,7 @@ METHODS = [
 
 
 def test_every_choice_of_steps_in_order_is_a_method() -> None:
-    assert len(METHODS) == 2**6 * 3 - 1
+    assert len(METHODS) == 2**7 * 3 - 1
     for text in METHODS:
         method = parse_method(text)
         assert str(method) == text
@@ -64,7 +64,7 @@ def test_any_other_list_of_steps_is_refused_with_what_to_write(names: list[str])
         ("gptq+cle", r"passes 'gptq\+cle' are in the wrong order; write cle\+gptq\."),
         ("bias+scales+hadamard", r"wrong order; write hadamard\+scales\+bias\."),
         ("bias+bias", r"passes 'bias\+bias': bias is given twice\."),
-        ("gtpq", r"unknown pass 'gtpq'\. Did you mean 'gptq'\? Known: hadamard, cle, smooth, "),
+        ("gtpq", r"unknown pass 'gtpq'\. Did you mean 'gptq'\? Known: centre, hadamard, cle, smooth, "),
         ("cle+plain", r"unknown pass 'plain'"),
         ("", r"unknown pass ''"),
         ("cle+", r"unknown pass ''"),

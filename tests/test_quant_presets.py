@@ -13,9 +13,11 @@ from quant import presets
 from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph
+from quant.judge import relative_error
 from quant.method import Method, parse_method
 from quant.passes import learned_rounding
-from quant.presets import PRESETS, find_preset, quantise_by, relative_error
+from quant.passes.centre import centre, deciding_layer
+from quant.presets import PRESETS, find_preset, quantise_by
 from quant.program import lower
 from quant.ptq import quantise
 from quant.scheme import parse_scheme
@@ -71,21 +73,41 @@ def test_measured_presets_end_no_worse_than_plain(
     assert len(others) >= len(preset.criteria) + 1
     best = min(trial.error for trial in choice.trials)
     (chosen,) = {(t.scheme, t.method) for t in choice.trials if t.error == best}
-    assert chosen == (choice.scheme, choice.method)
+    centred = choice.method.has("centre")
+    assert chosen == (choice.scheme, Method(choice.method.steps[centred:]))
     # By its own measure, taken anew on the images it held out.
     held = x[-20:]
-    assert errors_of(graph, choice.graph, held) == pytest.approx(best, rel=1e-6)
+    if not centred:
+        assert errors_of(graph, choice.graph, held) == pytest.approx(best, rel=1e-6)
     assert errors_of(graph, quantise(graph, parse_scheme(name), x), held) == pytest.approx(plain.error, rel=1e-6)
     assert best <= plain.error
     if name == "w4a4":
         assert best < 0.7 * plain.error
     reasons = list(choice.reasons())
-    assert len(reasons) == len(choice.trials) + 1 == len(said) + 1
+    remarks = name == "we2m1-ae4m3"
+    assert len(reasons) == len(said) + 1 == len(choice.trials) + remarks + 1
+    assert all("margins of close decisions err by" in line for line in reasons[len(choice.trials) : -1])
     assert reasons[0].startswith(f"tried {name} with plain: logit error ")
     assert (
         reasons[-1] == f"chose {choice.scheme} with {choice.method} (least logit error on held-out calibration images)"
     )
-    np.testing.assert_allclose(simulate(choice.shaped, x), simulate(graph, x), rtol=1e-3, atol=1e-3)
+    gap = simulate(choice.shaped, x) - simulate(graph, x)
+    np.testing.assert_allclose(gap, gap.mean() if centred else 0, rtol=1e-3, atol=1e-3)
+
+
+def test_minifloat_logits_are_centred_where_close_decisions_gain(network: tuple[Graph, Array]) -> None:
+    graph, x = network
+    layer = deciding_layer(graph)
+    assert layer is not None
+    bias = layer.inputs[2]
+    raised = replace(graph, weights={**graph.weights, bias: graph.weights[bias] + np.float32(40)})
+    for preset in PRESETS[:2]:
+        assert quantise_by(raised, parse_scheme("we4m3-ae4m3"), preset, x).method.has("centre")
+        assert not quantise_by(raised, parse_scheme("w8a8"), preset, x).method.has("centre")
+    # Already where it should be: a move the other way must not be taken.
+    choice = quantise_by(centre(graph, x), parse_scheme("we4m3-ae4m3"), PRESETS[1], x)
+    before, after = (float(choice.remarks[0].split(word)[1].strip(" ,.").split(",")[0]) for word in ("not ", "err by "))
+    assert choice.method.has("centre") == (after < before)
 
 
 @pytest.mark.parametrize("preset", PRESETS[:2], ids=lambda preset: preset.name)
