@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from devices.tools import Tool
 
 #: What a measurement can hold. A board lists the ones it gives; every other one gets a reason.
-METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "ram")
+METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "code", "ram", "stack")
+
+#: Those that say what an inference takes of a device's memories, in bytes.
+MEMORIES = ("arena", "flash", "code", "ram", "stack")
 
 #: How a plan gets to a board: a worker process here, one of the emulators, or a made-up device.
 TRANSPORTS = ("local", "qemu-user", "qemu-system", "verilator", "null")

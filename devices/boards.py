@@ -16,7 +16,9 @@ _ON_HOST = (
     ("instructions", _NO_COUNTER),
     ("cycles", _NO_CYCLES),
     ("flash", _NOT_EMULATED),
+    ("code", _NOT_EMULATED),
     ("ram", _NOT_EMULATED),
+    ("stack", _NOT_EMULATED),
 )
 
 HOST_ORT = Board(
@@ -95,6 +97,8 @@ VERILATOR = Board(
         ("energy", "a simulation draws no power of an FPGA"),
         ("arena", "the circuit has memories of its own; see the synthesis report"),
         ("flash", "the circuit has memories of its own; see the synthesis report"),
+        ("code", "the network is a circuit and has no code"),
+        ("stack", "the network is a circuit and has no stack"),
         ("ram", "the circuit has memories of its own; see the synthesis report"),
     ),
     tools=(tools.VERILATOR,),
@@ -114,6 +118,8 @@ NULL = Board(
         ("energy", "the null board executes nothing"),
         ("arena", "the null board executes nothing"),
         ("flash", "the null board executes nothing"),
+        ("code", "the null board executes nothing"),
+        ("stack", "the null board executes nothing"),
         ("ram", "the null board executes nothing"),
     ),
 )

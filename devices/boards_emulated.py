@@ -5,7 +5,7 @@ from __future__ import annotations
 from devices import tools
 from devices.board import Board
 
-_GIVEN = ("instructions", "arena", "flash", "ram")
+_GIVEN = ("instructions", "arena", "flash", "code", "ram", "stack")
 _ABSENT = (
     ("latency", "emulated time is not time; instructions are counted instead"),
     ("cycles", "an emulator or an operating system counts no cycles of this network; only verilator does"),

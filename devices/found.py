@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from devices.measurement import Warmup
+from devices.measurement import Step, Warmup
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,5 +17,9 @@ class Found:
     latency_s: tuple[tuple[float, ...], ...] | None = None
     instructions: tuple[int, ...] | None = None
     cycles: tuple[int, ...] | None = None
+    arena_bytes: int | None = None
     flash_bytes: int | None = None
+    code_bytes: int | None = None
     ram_bytes: int | None = None
+    stack_bytes: int | None = None
+    steps: tuple[Step, ...] = ()

@@ -13,7 +13,7 @@ from devices import strict
 from devices.board import METRICS
 from devices.errors import DeviceError
 
-SCHEMA = 1
+SCHEMA = 2
 METHODS = ("measured", "replayed", "simulated", "analytic")
 
 
@@ -44,6 +44,19 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the network: its multiply-accumulates, and its share of the metric that the board counts.
+
+    Counts hold one inference, the marker behind the step included. None where the board counts the other metric.
+    """
+
+    name: str
+    macs: int
+    instructions: int | None
+    cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What one part did on one board.
 
@@ -59,7 +72,10 @@ class Measurement:
         latency_s: seconds of each inference, by window.
         instructions, cycles: of each inference.
         energy_j: joules per inference, by window.
-        arena_bytes, flash_bytes, ram_bytes: of the generated code.
+        arena_bytes, flash_bytes, ram_bytes, stack_bytes: what an inference takes of the device's memories; flash
+            holds code and constants, RAM the arena and everything static.
+        code_bytes: the part of flash that is instructions.
+        steps: what each step of the network costs, in order; empty where the board does not tell.
         absent: sorted pairs of every metric that is None, and why.
     """
 
@@ -81,8 +97,11 @@ class Measurement:
     energy_j: tuple[float, ...] | None
     arena_bytes: int | None
     flash_bytes: int | None
+    code_bytes: int | None
     ram_bytes: int | None
+    stack_bytes: int | None
     absent: tuple[tuple[str, str], ...]
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a value that is not there without a reason, and a reason for one that is."""
@@ -107,7 +126,9 @@ class Measurement:
             "energy": self.energy_j,
             "arena": self.arena_bytes,
             "flash": self.flash_bytes,
+            "code": self.code_bytes,
             "ram": self.ram_bytes,
+            "stack": self.stack_bytes,
         }
         return values[metric]
 
@@ -182,8 +203,11 @@ def from_record(record: object, where: str = "measurement") -> Measurement:
         energy_j=None if body["energy_j"] is None else strict.reals(body["energy_j"], f"{where}: energy_j"),
         arena_bytes=byte_count("arena_bytes"),
         flash_bytes=byte_count("flash_bytes"),
+        code_bytes=byte_count("code_bytes"),
         ram_bytes=byte_count("ram_bytes"),
+        stack_bytes=byte_count("stack_bytes"),
         absent=strict.words(body["absent"], f"{where}: absent"),
+        steps=tuple(_step(item, f"{where}: steps") for item in strict.typed(body["steps"], list, f"{where}: steps")),
     )
 
 
@@ -191,6 +215,16 @@ def _windows(value: object, where: str) -> tuple[tuple[float, ...], ...] | None:
     if value is None:
         return None
     return tuple(strict.reals(window, where) for window in strict.typed(value, list, where))
+
+
+def _step(value: object, where: str) -> Step:
+    body = strict.fields(value, tuple(f.name for f in fields(Step)), where)
+    counts = {key: body[key] for key in ("instructions", "cycles")}
+    return Step(
+        name=strict.typed(body["name"], str, f"{where}.name"),
+        macs=strict.count(body["macs"], f"{where}.macs"),
+        **{key: None if found is None else strict.count(found, f"{where}.{key}") for key, found in counts.items()},
+    )
 
 
 def _conditions(value: object, where: str) -> Conditions:

@@ -12,13 +12,14 @@ from devices.emulators.machine import Machine, open_part
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.local import run_worker
-from devices.measurement import Conditions, Measurement
+from devices.measurement import Conditions, Measurement, Step
 from devices.part_files import load_graph, load_inputs
 from devices.plan import Plan
 from devices.runtimes import find_machine
 from devices.worker import versions
 from export.errors import ExportError
 from export.runtimes import verilator
+from quant.graph import macs
 
 SCENARIO = "single-stream"
 
@@ -79,7 +80,7 @@ def _count_cycles(board: Board, plan: Plan) -> Found:
 def _measurement(
     plan: Plan, board: Board, found: Found, *, started: datetime, state: Conditions, root: Path
 ) -> Measurement:
-    arena_bytes = plan.arena_bytes if "arena" in board.metrics else None
+    arena_bytes = (found.arena_bytes or plan.arena_bytes) if "arena" in board.metrics else None
     values = {
         "latency": found.latency_s,
         "instructions": found.instructions,
@@ -87,7 +88,9 @@ def _measurement(
         "energy": None,
         "arena": arena_bytes,
         "flash": found.flash_bytes,
+        "code": found.code_bytes,
         "ram": found.ram_bytes,
+        "stack": found.stack_bytes,
     }
     return Measurement(
         bundle=plan.bundle,
@@ -108,7 +111,10 @@ def _measurement(
         energy_j=None,
         arena_bytes=arena_bytes,
         flash_bytes=found.flash_bytes,
+        code_bytes=found.code_bytes,
         ram_bytes=found.ram_bytes,
+        stack_bytes=found.stack_bytes,
+        steps=found.steps,
         absent=tuple((name, _reason(board, name, root)) for name in sorted(METRICS) if values[name] is None),
     )
 
@@ -124,10 +130,11 @@ def _reason(board: Board, metric: str, root: Path) -> str:
 
 def _count_instructions(board: Board, machine: Machine, plan: Plan) -> Found:
     graph = load_graph(plan.folder)
-    codes = load_inputs(plan.folder, graph)[: plan.images]
+    codes, counts = load_inputs(plan.folder, graph)[: plan.images], macs(graph)
     session = open_part(machine, plan.folder, plan.files, graph, plan.limit_s)
     try:
         instructions, footprint = session.instructions(codes), session.footprint()
+        stack_bytes, steps = session.stack_bytes(codes), session.steps(codes[:1])
     finally:
         session.close()
     return Found(
@@ -135,5 +142,8 @@ def _count_instructions(board: Board, machine: Machine, plan: Plan) -> Found:
         versions=tuple(sorted(versions(board).items())),
         instructions=instructions,
         flash_bytes=footprint.flash_bytes,
-        ram_bytes=footprint.ram_bytes + (plan.arena_bytes or 0),
+        code_bytes=footprint.code_bytes,
+        ram_bytes=footprint.ram_bytes,
+        stack_bytes=stack_bytes,
+        steps=tuple(Step(name, counts.get(name, 0), number, None) for name, number in steps),
     )

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from devices.board import MEMORIES
 from devices.doubts import doubts
 from devices.measurement import Measurement
 from devices.report import units
@@ -119,8 +120,9 @@ def _sizes(run: RunRecord) -> dict[Key, int]:
             found["bundle", bundle.target, bundle.scheme, "+".join(bundle.parts)] = bundle.size_bytes
     for entry in entries(run):
         item = entry.measurement
-        memory = (("arena", item.arena_bytes), ("flash", item.flash_bytes), ("ram", item.ram_bytes))
-        found |= {(n, item.target, entry.scheme, item.part, item.board): v for n, v in memory if v is not None}
+        memory = {name: item.value(name) for name in MEMORIES}
+        key = (item.target, entry.scheme, item.part, item.board)
+        found |= {(name, *key): size for name, size in memory.items() if isinstance(size, int)}
     return found
 
 

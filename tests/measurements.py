@@ -31,11 +31,13 @@ def measurement(**changes: Any) -> Measurement:
         "energy_j": None,
         "arena_bytes": None,
         "flash_bytes": None,
+        "code_bytes": None,
         "ram_bytes": None,
+        "stack_bytes": None,
     }
     values.update(changes)
     present = {"latency": "latency_s", "energy": "energy_j", "arena": "arena_bytes"}
-    present |= {"flash": "flash_bytes", "ram": "ram_bytes"}
+    present |= {name: f"{name}_bytes" for name in ("flash", "code", "ram", "stack")}
     absent = tuple((m, "no meter here") for m in sorted(METRICS) if values[present.get(m, m)] is None)
     return Measurement(**{"absent": absent, **values})
 

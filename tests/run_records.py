@@ -100,7 +100,9 @@ def timed(item: BundleRecord, board: str, median_s: float, part: str = "model", 
 def counted(item: BundleRecord, board: str, metric: str, counts: tuple[int, ...]) -> Measurement:
     """Simulated instructions or cycles of the whole network."""
     assert item.digest is not None
-    memory = {"arena_bytes": 5120, "flash_bytes": 21_344, "ram_bytes": 7_004} if metric == "instructions" else {}
+    memory = {"arena_bytes": 5120, "flash_bytes": 21_344, "code_bytes": 9_216, "ram_bytes": 7_004, "stack_bytes": 232}
+    if metric != "instructions":
+        memory = {}
     return measurement(
         bundle=item.digest,
         target=item.target,

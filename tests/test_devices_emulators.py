@@ -24,6 +24,12 @@ from tests.toys_c import ENDLESS, FAULT, SILENT, pool_graph, write_body, write_p
 Open = Callable[[Path], EmulatedSession]
 
 
+#: What goes wrong goes wrong alike on every core: one Linux program and one bare board show it.
+FEW = pytest.mark.parametrize(
+    "machine", [qemu_user.A72, qemu_system.M4], ids=lambda machine: machine.name, indirect=True
+)
+
+
 @pytest.fixture(params=MACHINES, ids=lambda machine: machine.name)
 def machine(request: pytest.FixtureRequest) -> Machine:
     found: Machine = request.param
@@ -57,6 +63,7 @@ def test_codes_equal_the_reference(opened: Open, tmp_path: Path) -> None:
         np.testing.assert_array_equal(values, expected[name])
 
 
+@FEW
 def test_counts_are_repeatable_and_positive(opened: Open, tmp_path: Path) -> None:
     codes = random_codes(pool_graph(), 3)
     session = opened(write_pool(tmp_path))
@@ -66,6 +73,7 @@ def test_counts_are_repeatable_and_positive(opened: Open, tmp_path: Path) -> Non
     assert min(first) > 100
 
 
+@FEW
 def test_odd_folder_names_do_no_harm(opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = tmp_path / "a, b=c 'd'"
     odd.mkdir()
@@ -94,23 +102,27 @@ def test_a_known_loop_is_counted_exactly(opened: Open, tmp_path: Path) -> None:
     assert 200 <= counts[0][0] <= 220
 
 
+@FEW
 def test_an_empty_inference_counts_next_to_nothing(opened: Open, tmp_path: Path) -> None:
     counts = opened(write_body(tmp_path, SILENT)).instructions(random_codes(pool_graph(), 2))
     assert counts[0] == counts[1]
     assert 0 < counts[0] < 12
 
 
+@FEW
 def test_a_model_that_writes_nothing_shows_the_poison(opened: Open, tmp_path: Path) -> None:
     outputs = opened(write_body(tmp_path, SILENT)).run(random_codes(pool_graph(), 2))
     assert (outputs.view(np.uint8) == 0xA5).all()
 
 
+@FEW
 def test_a_fault_ends_with_an_error(opened: Open, machine: Machine, tmp_path: Path) -> None:
     wanted = "faulted.*exit code 70" if machine.fault_code else "SIGSEGV"
     with pytest.raises(DeviceError, match=wanted):
         opened(write_body(tmp_path, FAULT)).run(random_codes(pool_graph(), 1))
 
 
+@FEW
 def test_a_hang_ends_with_an_error(machine: Machine, tmp_path: Path) -> None:
     session = open_part(machine, write_body(tmp_path, ENDLESS), "pool", pool_graph(), limit_s=1.0)
     with pytest.raises(DeviceError, match="did not end within 1 s"):
@@ -118,33 +130,107 @@ def test_a_hang_ends_with_an_error(machine: Machine, tmp_path: Path) -> None:
     session.close()
 
 
+@FEW
 def test_time_is_refused(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="emulated time is not time"):
         opened(write_pool(tmp_path)).timed(random_codes(pool_graph(), 1))
 
 
-def test_footprint_counts_constants_and_static_data(opened: Open, tmp_path: Path) -> None:
-    footprint = opened(write_body(tmp_path, "static int runs; out[0] = (int8_t)(in[0] + ++runs);")).footprint()
-    assert footprint.ram_bytes == 4
-    assert 50 < footprint.flash_bytes < 2000
+#: 100 bytes that the compiler must keep, an array in RAM, and a number that starts with a value.
+MEMORIES = """
+static const signed char table[100] = {1, 2, 3};
+static int16_t history[10];
+static int turn = 7;
+for (int i = 0; i < 2; i++) out[i] = (int8_t)(table[in[i] & 63] + (history[in[i] & 7] += (int16_t)turn++));
+"""
 
 
+def test_footprint_counts_code_constants_and_memory(opened: Open, tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir(), large.mkdir()
+    bare = opened(write_body(small, SILENT)).footprint()
+    full = opened(write_body(large, MEMORIES)).footprint()
+    assert bare.data_bytes == 0
+    assert 0 < bare.code_bytes < 60
+    assert bare.ram_bytes in (16 + 4, 16 + 8)  # the arena, and a pointer to it
+    assert full.data_bytes == 4
+    assert full.ram_bytes - bare.ram_bytes == 20 + 4
+    assert 100 <= full.constant_bytes - bare.constant_bytes <= 108
+    assert full.flash_bytes == full.code_bytes + full.constant_bytes + full.data_bytes
+    assert full.code_bytes > bare.code_bytes + 20
+
+
+def _frame(words: int) -> str:
+    """Write and read an array of so many words on the stack."""
+    return f"volatile int32_t used[{words}]; for (int i = 0; i < {words}; i++) used[i] = in[0]; out[0] = used[0] > 0;"
+
+
+def test_stack_is_painted_exactly(opened: Open, tmp_path: Path) -> None:
+    codes, found = random_codes(pool_graph(), 2), []
+    for words in (64, 1064):
+        folder = tmp_path / str(words)
+        folder.mkdir()
+        found.append(opened(write_body(folder, _frame(words))).stack_bytes(codes))
+    assert found[1] - found[0] == 4000
+    assert 256 <= found[0] <= 256 + 64
+
+
+@FEW
+def test_an_inference_without_locals_takes_next_to_no_stack(opened: Open, tmp_path: Path) -> None:
+    assert 0 <= opened(write_body(tmp_path, SILENT)).stack_bytes(random_codes(pool_graph(), 1)) <= 32
+
+
+@FEW
+def test_a_stack_that_is_deeper_than_what_is_watched_is_an_error(opened: Open, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="stack grew over"):
+        opened(write_body(tmp_path, _frame(20_000))).stack_bytes(random_codes(pool_graph(), 1))
+
+
+def test_steps_are_counted_one_by_one(opened: Open, tmp_path: Path) -> None:
+    codes = random_codes(pool_graph(), 1)
+    session = opened(write_pool(tmp_path))
+    steps, (whole,) = session.steps(codes), session.instructions(codes)
+    assert [name for name, _ in steps] == ["first", "second"]
+    counts = [count for _, count in steps]
+    assert counts[0] > 3 * counts[1] > 0  # four times the windows
+    assert abs(sum(counts) - whole) < 60
+    assert session.steps(codes) == steps
+
+
+def test_a_known_step_is_counted_exactly(opened: Open, tmp_path: Path) -> None:
+    codes, found = random_codes(pool_graph(), 1), []
+    tap = "extern void edgemill_tap(int tensor, const void *codes, int bytes);"
+    for turns in (100, 1100):
+        folder = tmp_path / str(turns)
+        folder.mkdir()
+        calls = f"{tap} {_loop(50)} edgemill_tap(0, out, 2); {{ {_loop(turns)} edgemill_tap(1, out, 2); }}"
+        write_body(folder, f"\n#ifdef EDGEMILL_TAP\n{calls}\n#endif\n")
+        found.append(dict(opened(folder).steps(codes)))
+    assert found[1]["second"] - found[0]["second"] == 2000
+    assert found[1]["first"] == found[0]["first"]
+    assert 200 <= found[0]["second"] <= 230  # the loop, and the call of the marker
+
+
+@FEW
 def test_a_part_without_c_is_an_error(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"holds no pool\.c"):
         opened(tmp_path).run(random_codes(pool_graph(), 1))
 
 
+@FEW
 def test_c_that_does_not_compile_is_an_error(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"compiling pool\.c.*error"):
         opened(write_body(tmp_path, "no_such_thing(;")).run(random_codes(pool_graph(), 1))
 
 
+@FEW
 @pytest.mark.parametrize("shape", [(2, 2, 4, 5), (2, 32), (0, 2, 4, 4)])
 def test_input_of_a_wrong_shape_is_an_error(opened: Open, tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(DeviceError, match=r"shape|no input codes"):
         opened(write_pool(tmp_path)).run(np.zeros(shape, np.int8))
 
 
+@FEW
 def test_work_folder_is_removed(machine: Machine, tmp_path: Path) -> None:
     session = open_part(machine, write_pool(tmp_path), "pool", pool_graph())
     session.run(random_codes(pool_graph(), 1))
@@ -154,6 +240,7 @@ def test_work_folder_is_removed(machine: Machine, tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@FEW
 def test_a_missing_tool_is_named_with_its_package(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

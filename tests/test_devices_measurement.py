@@ -10,12 +10,14 @@ import pytest
 
 from devices.board import METRICS
 from devices.errors import DeviceError
-from devices.measurement import Measurement, from_json, from_record, to_json, to_record
+from devices.measurement import Measurement, Step, from_json, from_record, to_json, to_record
 from tests.measurements import measurement
 
+SIZES = {"flash_bytes": 9, "code_bytes": 4, "ram_bytes": 1, "stack_bytes": 64}
+STEPS = (Step("conv", 4608, 9_000, None), Step("mean", 0, 120, None))
 CASES = {
     "latency": measurement(),
-    "instructions": measurement(latency_s=None, instructions=(100, 101), flash_bytes=10, ram_bytes=2, warmup=None),
+    "instructions": measurement(latency_s=None, instructions=(100, 101), warmup=None, steps=STEPS, **SIZES),
     "cycles": measurement(latency_s=None, cycles=(5354,), warmup=None, method="simulated"),
     "energy": measurement(energy_j=(1e-3, 2e-3)),
 }
@@ -35,7 +37,7 @@ def test_samples_are_in_order() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_metric_is_there_or_has_a_reason_never_both_or_neither(metric: str) -> None:
-    full = measurement(instructions=(1,), cycles=(1,), energy_j=(1.0,), arena_bytes=1, flash_bytes=1, ram_bytes=1)
+    full = measurement(instructions=(1,), cycles=(1,), energy_j=(1.0,), arena_bytes=1, **SIZES)
     assert full.absent == ()
     with pytest.raises(DeviceError, match=f"{metric} has a value and a reason"):
         replace(full, absent=((metric, "why not"),))
@@ -58,7 +60,7 @@ def _set(record: dict[str, Any], path: str, value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 2, "schema 2"),
+        ("schema", 1, "schema 1"),
         ("schema", True, "schema True"),
         ("colour", "red", "unknown key 'colour'"),
         ("conditions.colour", "red", "unknown key 'colour'"),

@@ -69,7 +69,7 @@ def test_a_wrong_record_is_refused(change: dict[str, object], message: str) -> N
 def test_describe_says_what_would_run() -> None:
     assert describe(PLAN).endswith("with onnxruntime on host-ort: warm-up 0.01 s, then 3 windows of 0.01 s")
     counted = replace(PLAN, board="mps2-an386", target="arm-m")
-    assert "instructions, arena, flash, ram of 2 inferences" in describe(counted)
+    assert "instructions, arena, flash, code, ram, stack of 2 inferences" in describe(counted)
 
 
 def _damage(folder: Path, name: str, how: str) -> None:

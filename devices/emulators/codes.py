@@ -15,7 +15,7 @@ from quant.program import lower
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the runner: `output` of image `index`, or `tensor` of step `index`."""
+    """One line of the runner: `output` and `stack` of image `index`, `tensor` and `step` of step `index`."""
 
     kind: str
     index: int
@@ -65,7 +65,7 @@ def parse(text: bytes) -> tuple[Line, ...]:
     lines = []
     for raw in text.decode("ascii", errors="replace").splitlines():
         words = raw.split()
-        if len(words) != 3 or words[0] not in ("output", "tensor") or not words[1].isdigit():
+        if len(words) != 3 or words[0] not in ("output", "stack", "step", "tensor") or not words[1].isdigit():
             raise DeviceError(f"the emulated program wrote a line that is no result: '{raw[:60]}'.")
         try:
             lines.append(Line(words[0], int(words[1]), bytes.fromhex(words[2])))
@@ -84,6 +84,19 @@ def outputs(graph: Graph, lines: Sequence[Line], count: int) -> Array:
     if [line.index for line in found] != list(range(count)):
         raise DeviceError(f"the emulated program gave {len(found)} outputs for {count} images.")
     return from_device(graph, graph.output, [line.data for line in found])
+
+
+def stack_bytes(lines: Sequence[Line]) -> int:
+    """Return the deepest stack of the images that ran, in bytes.
+
+    Raises:
+        DeviceError: no image told, or one used all the stack that was watched.
+    """
+    found = [int.from_bytes(line.data, "little", signed=True) for line in lines if line.kind == "stack"]
+    if not found or min(found) < 0:
+        what = "the stack grew over all of the memory that was watched" if found else "no image told its stack"
+        raise DeviceError(f"stack use is not known: {what}.")
+    return max(found)
 
 
 def tapped(graph: Graph, lines: Sequence[Line], count: int) -> dict[str, Array]:

@@ -19,6 +19,10 @@ TESTED_QEMU = ((7, 2),)
 MARK_SYSCALL = 173
 
 
+#: What a line can say: a region begins or ends, a step ended, its marker is over, the program ended.
+KINDS = ("begin", "end", "mark", "step", "resume", "total")
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """One line of the plugin: totals so far, and the instructions since the line before."""
@@ -100,7 +104,7 @@ def read(path: Path) -> tuple[Count, ...]:
 
 def _count(line: str) -> Count:
     kind, *numbers = line.split()
-    if kind not in ("begin", "end", "mark", "total") or len(numbers) != 4 or not all(n.isdigit() for n in numbers):
+    if kind not in KINDS or len(numbers) != 4 or not all(n.isdigit() for n in numbers):
         raise DeviceError(f"the instruction counter wrote a line that is not a count: '{line}'.")
     return Count(kind, *(int(n) for n in numbers))
 
@@ -124,3 +128,16 @@ def per_inference(counts: tuple[Count, ...]) -> tuple[int, ...]:
     if len(deltas) % 2:
         raise DeviceError(f"the instruction counter saw {len(deltas)} regions; each image has two.")
     return tuple(full - empty for empty, full in zip(deltas[::2], deltas[1::2], strict=True))
+
+
+def per_step(counts: tuple[Count, ...]) -> tuple[int, ...]:
+    """Return the instructions of each step that ended, in order: what the markers themselves do is left out.
+
+    Raises:
+        DeviceError: a marker of a step has no end.
+    """
+    found = [count for count in counts if count.kind in ("step", "resume")]
+    kinds = [(a.kind, b.kind) for a, b in zip(found[::2], found[1::2], strict=False)]
+    if len(found) % 2 or any(pair != ("step", "resume") for pair in kinds):
+        raise DeviceError(f"the instruction counter saw {len(found)} markers of steps that do not come in pairs.")
+    return tuple(count.delta for count in found[::2])

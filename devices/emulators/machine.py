@@ -12,9 +12,11 @@ import numpy as np
 from devices import tools
 from devices.emulators import codes as wire
 from devices.emulators import icount
+from devices.emulators.footprint import Footprint, address, footprint
 from devices.errors import DeviceError
 from quant.formats import Array
 from quant.graph import Graph
+from quant.program import lower
 
 #: Seconds for one compiler call, and for one run of the emulator.
 COMPILE_LIMIT_S = 120.0
@@ -42,8 +44,9 @@ class Machine:
     `emulated` is what QEMU calls the board or the core, `memory` the map of a bare board. `flags` are the compiler's.
     `link(machine, build, images)` writes the program for a batch and returns its path; `command(machine, elf,
     options)` is the emulator's command line, `options` being those of the instruction counter or None;
-    `markers(elf)` are the counter's options that find the region of interest. `fault_code` is the exit code of a
-    program whose fault handler ran.
+    `markers(elf)` are the counter's options that find the region of interest. `alone(machine, build)` is a file with
+    the part and what it takes of libraries that do not come with the board, to be measured. `fault_code` is the exit
+    code of a program whose fault handler ran.
     """
 
     name: str
@@ -51,49 +54,51 @@ class Machine:
     memory: Memory | None
     compiler: tools.Tool
     size: tools.Tool
+    nm: tools.Tool
     emulator: tools.Tool
     extra_tools: tuple[tools.Tool, ...]
     flags: tuple[str, ...]
     link: Callable[[Machine, Build, Array], Path]
     command: Callable[[Machine, Path, str | None], tuple[str, ...]]
     markers: Callable[[Path], str]
+    alone: Callable[[Machine, Build], Path]
     fault_code: int | None = None
 
     @property
     def tools(self) -> tuple[tools.Tool, ...]:
         """Every command the machine needs."""
-        return (self.compiler, self.size, self.emulator, *self.extra_tools)
+        return (self.compiler, self.size, self.nm, self.emulator, *self.extra_tools)
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Where a runner of one part is built: the part's folder and name, the work folder, and whether it taps."""
+    """Where a runner of one part is built: the part's folder and name, the work folder, and what steps do.
+
+    With `tap` a runner shows what each step made; with `steps` it only says when one has ended.
+    """
 
     folder: Path
     name: str
     work: Path
-    tap: bool
+    tap: bool = False
+    steps: bool = False
 
     @property
     def object(self) -> Path:
         """The compiled part on its own: its size is the model's."""
-        return self.work / f"{self.name}{'_tap' if self.tap else ''}.o"
+        return self.work / f"{self.name}{'_steps' if self.steps else '_tap' if self.tap else ''}.o"
 
     @property
     def macros(self) -> tuple[str, ...]:
         """The macros by which the runner's sources name the part."""
-        tap = ("-DEDGEMILL_TAP",) if self.tap else ()
-        name = self.name
+        name, steps = self.name, ("-DEDGEMILL_STEPS",) if self.steps else ()
         header = f'-DEDGEMILL_HEADER="{name}.h"'
-        return (header, f"-DEDGEMILL_NAME={name}", f"-DEDGEMILL_UPPER={name.upper()}", *tap)
+        return (header, f"-DEDGEMILL_NAME={name}", f"-DEDGEMILL_UPPER={name.upper()}", *self.calls, *steps)
 
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """Bytes of the model object alone: code and constants, and static data. The caller's arena is not in it."""
-
-    flash_bytes: int
-    ram_bytes: int
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """The macro that makes a part call the runner behind every step."""
+        return ("-DEDGEMILL_TAP",) if self.tap or self.steps else ()
 
 
 def compile_part(machine: Machine, build: Build) -> Path:
@@ -105,20 +110,9 @@ def compile_part(machine: Machine, build: Build) -> Path:
     source = build.folder / f"{build.name}.c"
     if not source.is_file():
         raise DeviceError(f"{build.folder} holds no {build.name}.c; export the part to arm-m first.")
-    tap = ("-DEDGEMILL_TAP",) if build.tap else ()
-    argv = [machine.compiler.name, *machine.flags, *tap, "-c", str(source), "-o", str(build.object)]
+    argv = [machine.compiler.name, *machine.flags, *build.calls, "-c", str(source), "-o", str(build.object)]
     tools.call(argv, f"compiling {source.name} for {machine.name}", COMPILE_LIMIT_S)
     return build.object
-
-
-def footprint(machine: Machine, compiled: Path) -> Footprint:
-    """Return what `size` says about an object: flash = text + data, RAM = data + bss."""
-    out = tools.call([machine.size.name, str(compiled)], f"size of {compiled.name}", 20.0).decode()
-    numbers = out.splitlines()[-1].split()[:3]
-    if len(numbers) != 3 or not all(n.isdigit() for n in numbers):
-        raise DeviceError(f"{machine.size.name} wrote no sizes for {compiled.name}: '{out.strip()[-80:]}'.")
-    text, data, bss = (int(n) for n in numbers)
-    return Footprint(text + data, data + bss)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,37 +142,67 @@ class EmulatedSession:
 
     def instructions(self, codes: Array) -> tuple[int, ...]:
         """Return the instructions of each inference of a batch, without those of calling an empty function."""
-        icount.check_version(self.machine.emulator.name, icount.qemu_version(self.machine.emulator))
-        plugin, build = icount.build(), self._build(tap=False)
+        build = self._build(Build(self.folder, self.name, self._work))
         found: list[int] = []
         for chunk in _chunks(wire.to_device(self.graph, codes)):
-            elf = self.machine.link(self.machine, build, chunk)
-            report = build.work / "icount.txt"
-            report.unlink(missing_ok=True)
-            self._execute(elf, f"{icount.escaped(plugin)},{self.machine.markers(elf)},out={icount.escaped(report)}")
-            counts = icount.per_inference(icount.read(report))
+            counts = icount.per_inference(self._counted(build, chunk)[0])
             if len(counts) != len(chunk):
                 raise DeviceError(f"{self.machine.name}: {len(counts)} counts for {len(chunk)} inferences.")
             found += counts
         return tuple(found)
 
+    def steps(self, codes: Array) -> tuple[tuple[str, int], ...]:
+        """Return each step's name and instructions for the first of a batch, a few to call the marker included.
+
+        The marker keeps steps apart, so that their sum can differ a little from what an inference takes without it.
+        """
+        build = self._build(Build(self.folder, self.name, self._work, steps=True))
+        counts, text = self._counted(build, wire.to_device(self.graph, codes[:1]))
+        numbers = [line.index for line in wire.parse(text) if line.kind == "step"]
+        names, found = [step.name for step in lower(self.graph).steps], icount.per_step(counts)
+        if len(numbers) != len(found) or max(numbers, default=0) >= len(names):
+            raise DeviceError(f"{self.machine.name}: {len(found)} counts for {len(numbers)} of {len(names)} steps.")
+        return tuple((names[number], count) for number, count in zip(numbers, found, strict=True))
+
+    def _counted(self, build: Build, images: Array) -> tuple[tuple[icount.Count, ...], bytes]:
+        """Return what the instruction counter wrote about a runner of `images`, and what the runner said."""
+        icount.check_version(self.machine.emulator.name, icount.qemu_version(self.machine.emulator))
+        plugin, report = icount.escaped(icount.build()), build.work / "icount.txt"
+        elf = self.machine.link(self.machine, build, images)
+        report.unlink(missing_ok=True)
+        markers = self.machine.markers(elf) + (self._step_markers(elf) if build.steps else "")
+        text = self._execute(elf, f"{plugin},{markers},out={icount.escaped(report)}")
+        return icount.read(report), text
+
+    def _step_markers(self, elf: Path) -> str:
+        nm = self.machine.nm
+        return f",step={address(nm, elf, 'edgemill_step')},resume={address(nm, elf, 'edgemill_resume')}"
+
+    def stack_bytes(self, codes: Array) -> int:
+        """Return the deepest stack of the inferences of a batch: from the call downwards, painted before each."""
+        return max(wire.stack_bytes(wire.parse(text)) for text, _ in self._batches(codes, tap=False))
+
     def footprint(self) -> Footprint:
-        """Return flash and RAM bytes of the model object: no runner, no C library, no stack."""
-        build = self._build(tap=False)
-        return footprint(self.machine, build.object)
+        """Return what the part takes of flash and RAM, without the runner and without stack."""
+        machine, build = self.machine, self._build(Build(self.folder, self.name, self._work))
+        runner = machine.link(machine, build, np.zeros((1, 1), np.int8))
+        return footprint(machine.size, machine.nm, machine.alone(machine, build), runner)
 
     def close(self) -> None:
         """Remove the work folder."""
         self.scratch.cleanup()
 
-    def _build(self, *, tap: bool) -> Build:
-        build = Build(self.folder, self.name, Path(self.scratch.name), tap)
+    @property
+    def _work(self) -> Path:
+        return Path(self.scratch.name)
+
+    def _build(self, build: Build) -> Build:
         if not build.object.exists():
             compile_part(self.machine, build)
         return build
 
     def _batches(self, codes: Array, *, tap: bool) -> Iterator[tuple[bytes, int]]:
-        build = self._build(tap=tap)
+        build = self._build(Build(self.folder, self.name, self._work, tap))
         for chunk in _chunks(wire.to_device(self.graph, codes)):
             elf = self.machine.link(self.machine, build, chunk)
             yield self._execute(elf, None), len(chunk)

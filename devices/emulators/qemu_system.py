@@ -6,6 +6,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from devices import tools
+from devices.emulators.footprint import address
 from devices.emulators.icount import SOURCES
 from devices.emulators.machine import COMPILE_LIMIT_S, Build, Machine, Memory
 from devices.errors import DeviceError
@@ -13,14 +14,15 @@ from quant.formats import Array
 
 #: The exit code of the fault handler in `sources/cortex_m_main.c`.
 FAULT_EXIT_CODE = 70
+_LINKER = ("-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
+_SCRIPT = ("--specs=nano.specs", "-nostartfiles", "-T", str(SOURCES / "mps.ld"), *_LINKER)
 
 
 def _link(machine: Machine, build: Build, images: Array) -> Path:
     (build.work / "inputs.bin").write_bytes(images.tobytes())
     elf = build.object.with_suffix(".elf")
     argv = [machine.compiler.name, *machine.flags, *build.macros, f"-DEDGEMILL_IMAGES={len(images)}"]
-    argv += [f"-I{SOURCES}", f"-I{build.folder}", "--specs=nano.specs", "-nostartfiles"]
-    argv += [*_memory_map(machine), "-T", str(SOURCES / "mps.ld"), "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+    argv += [f"-I{SOURCES}", f"-I{build.folder}", *_SCRIPT, *_memory_map(machine)]
     argv += [str(SOURCES / "cortex_m_main.c"), str(SOURCES / "inputs.S"), str(build.object), "-o", str(elf)]
     tools.call(argv, f"linking the runner of '{build.name}' for {machine.name}", COMPILE_LIMIT_S, build.work)
     return elf
@@ -41,12 +43,17 @@ def _command(machine: Machine, elf: Path, options: str | None) -> tuple[str, ...
 
 
 def _markers(elf: Path) -> str:
-    symbols = tools.call([tools.ARM_NM.name, str(elf)], f"symbols of {elf.name}", 20.0).decode()
-    found = {line.split()[-1]: line.split()[0] for line in symbols.splitlines() if len(line.split()) == 3}
-    try:
-        return f"begin=0x{found['edgemill_begin']},end=0x{found['edgemill_end']}"
-    except KeyError as error:
-        raise DeviceError(f"{elf.name} has no marker {error}; the runner was not linked as it should be.") from error
+    return f"begin={address(tools.ARM_NM, elf, 'edgemill_begin')},end={address(tools.ARM_NM, elf, 'edgemill_end')}"
+
+
+def _alone(machine: Machine, build: Build) -> Path:
+    """Link the part with nothing but what it takes of the C library; such a program has no start and never runs."""
+    elf = build.work / f"{build.name}_alone.elf"
+    if not elf.exists():
+        roots = (f"-Wl,-e,{build.name}_invoke", f"-Wl,-u,{build.name}_init")
+        argv = [machine.compiler.name, *machine.flags, str(build.object), *_SCRIPT, *_memory_map(machine), *roots]
+        tools.call([*argv, "-o", str(elf)], f"linking '{build.name}' alone for {machine.name}", COMPILE_LIMIT_S)
+    return elf
 
 
 MIB = 1 << 20
@@ -66,12 +73,14 @@ def _cortex_m(board: str, core: str, memory: Memory, *unit: str) -> Machine:
         memory=memory,
         compiler=tools.ARM_GCC,
         size=tools.ARM_SIZE,
+        nm=tools.ARM_NM,
         emulator=tools.QEMU_SYSTEM_ARM,
-        extra_tools=(tools.ARM_NM, tools.GCC),
+        extra_tools=(tools.GCC,),
         flags=("-O2", "-std=c99", f"-mcpu={core}", "-mthumb", *unit, "-ffunction-sections", "-fdata-sections"),
         link=_link,
         command=_command,
         markers=_markers,
+        alone=_alone,
         fault_code=FAULT_EXIT_CODE,
     )
 

@@ -29,6 +29,11 @@ def _markers(elf: Path) -> str:
     return f"mark={MARK_SYSCALL}"
 
 
+def _alone(machine: Machine, build: Build) -> Path:
+    """Return the object: the C library is the system's."""
+    return build.object
+
+
 def _cortex_a(name: str, core: str) -> Machine:
     """Return the machine of a core; the compiler may use all that this core has, such as dot products."""
     return Machine(
@@ -37,12 +42,14 @@ def _cortex_a(name: str, core: str) -> Machine:
         memory=None,
         compiler=tools.AARCH64_GCC,
         size=tools.AARCH64_SIZE,
+        nm=tools.AARCH64_NM,
         emulator=tools.QEMU_AARCH64,
         extra_tools=(tools.GCC,),
         flags=("-O2", "-std=c99", f"-mcpu={core}"),
         link=_link,
         command=_command,
         markers=_markers,
+        alone=_alone,
     )
 
 

@@ -44,5 +44,4 @@ def _run_probe(machine: Machine) -> int:
         compile_part(machine, build)
         elf = machine.link(machine, build, np.full((1, 1), _CODE, np.int8))
         text = tools.call(machine.command(machine, elf, None), f"trying {machine.name}", _LIMIT_S, elf.parent)
-        (line,) = wire.parse(text) or (wire.Line("nothing", 0, b"\0"),)
-        return line.data[0]
+        return next((line.data[0] for line in wire.parse(text) if line.kind == "output"), 0)

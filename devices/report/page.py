@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from devices.board import MEMORIES
 from devices.errors import DeviceError
 from devices.report import tables_device, tables_model, tables_parity, units
 from devices.report.front import Front, best_of, draw, fronts
@@ -99,7 +100,7 @@ def _content(run: RunRecord) -> dict[str, object]:
         "counts": _counts(run, found),
         "energy": tuple(tables_device.energy_table(method, group) for method, group in with_metric(found, "energy")),
         "no_energy": tables_device.absent_table(found, ("energy",)),
-        "absent": tables_device.absent_table(found, ("latency", "instructions", "cycles", "arena", "flash", "ram")),
+        "absent": tables_device.absent_table(found, ("latency", "instructions", "cycles", *MEMORIES)),
         "machines": tables_device.machines(found),
         "conditions": tables_device.condition_table(found),
     }

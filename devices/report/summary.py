@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from devices.board import MEMORIES
 from devices.measurement import Measurement
 from devices.report import units
 from devices.report.joined import Entry, entries
@@ -27,16 +28,16 @@ def measurement_rows(found: Sequence[Measurement]) -> tuple[tuple[str, ...], Row
     return columns, [(item.part, item.board, item.method, *_metrics(item)) for item in found]
 
 
-_METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", "arena", "flash", "RAM")
+_METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", *MEMORIES)
 
 
 def _metrics(item: Measurement) -> tuple[str, ...]:
-    sizes = (item.arena_bytes, item.flash_bytes, item.ram_bytes)
+    sizes = (item.value(name) for name in MEMORIES)
     return (
         *_latency(item),
         _count(item.instructions),
         _count(item.cycles),
-        *(units.DASH if size is None else units.size(size) for size in sizes),
+        *(units.size(size) if isinstance(size, int) else units.DASH for size in sizes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from devices.board import MEMORIES
 from devices.measurement import Measurement
 from devices.report import units
 from devices.report.joined import Entry, entries
@@ -80,20 +81,18 @@ def _bundle_row(bundle: BundleRecord) -> tuple[Cell, ...]:
 
 
 def memory_table(run: RunRecord) -> Table:
-    """Return arena, flash and RAM of the generated code, where a board gave any of them."""
-    found = [
-        e for e in entries(run) if any(e.measurement.value(name) is not None for name in ("arena", "flash", "ram"))
-    ]
-    columns = (*text_columns("scheme", "part", "board", "method"), *number_columns("arena", "flash", "RAM"))
-    caption = "Memory of the generated code on the device it was compiled for"
+    """Return arena, flash, its code, RAM and stack of an inference, where a board gave any of them."""
+    found = [e for e in entries(run) if any(e.measurement.value(name) is not None for name in MEMORIES)]
+    columns = (*text_columns("scheme", "part", "board", "method"), *number_columns(*MEMORIES))
+    caption = "Memory on the device: flash is code and constants, RAM the arena and static data, stack comes on top"
     return Table(caption, columns, tuple(_memory_row(entry) for entry in found))
 
 
 def _memory_row(entry: Entry) -> tuple[Cell, ...]:
     item = entry.measurement
-    sizes = (_memory(item, "arena", item.arena_bytes), _memory(item, "flash", item.flash_bytes))
-    return cells(entry.scheme, item.part, item.board, item.method, *sizes, _memory(item, "ram", item.ram_bytes))
+    return cells(entry.scheme, item.part, item.board, item.method, *(_memory(item, metric) for metric in MEMORIES))
 
 
-def _memory(item: Measurement, metric: str, value: int | None) -> Cell:
-    return Cell("absent", dict(item.absent)[metric], "absent") if value is None else Cell(units.size(value))
+def _memory(item: Measurement, metric: str) -> Cell:
+    value = item.value(metric)
+    return Cell(units.size(value)) if isinstance(value, int) else Cell("absent", dict(item.absent)[metric], "absent")

@@ -14,6 +14,8 @@ static long semihost(long operation, const void *parameter) {
     return r0;
 }
 
+uint32_t *stack_end(void) { return _ebss; }
+
 void put(const char *text) { semihost(SYS_WRITE0, text); }
 
 static void __attribute__((noreturn)) leave(uint32_t code) {

@@ -1,8 +1,9 @@
 /* Instruction counter for QEMU (TCG plugin API version 1).
  *
- * Options: begin=ADDR, end=ADDR (bare metal) or mark=SYSCALL_NR (user mode); mem=1 also counts loads and stores;
- * out=FILE (default stderr). Each marker prints one line, and so does the end of the program:
- *   begin|end|mark|total  INSTRUCTIONS  SINCE_LAST_LINE  LOADS  STORES
+ * Options: begin=ADDR, end=ADDR (bare metal) or mark=SYSCALL_NR (user mode); step=ADDR, resume=ADDR (what lies between
+ * them belongs to no step); mem=1 also counts loads and stores; out=FILE (default stderr).
+ * Each marker prints one line, and so does the end of the program:
+ *   begin|end|mark|step|resume|total  INSTRUCTIONS  SINCE_LAST_LINE  LOADS  STORES
  * QEMU's header is not packaged, so the few declarations that are needed stand here.
  */
 #include <inttypes.h>
@@ -50,7 +51,12 @@ void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void
 EXPORT int qemu_plugin_version = 1;
 
 static uint64_t instructions, last, loads, stores;
-static uint64_t begin_address = UINT64_MAX, end_address = UINT64_MAX;
+static struct {
+    const char *option, *name;
+    uint64_t address;
+} markers[] = {{"begin=", "begin", UINT64_MAX}, {"end=", "end", UINT64_MAX}, {"step=", "step", UINT64_MAX},
+               {"resume=", "resume", UINT64_MAX}};
+enum { MARKERS = sizeof markers / sizeof markers[0] };
 static int64_t mark_number = -1;
 static bool count_memory;
 static FILE *out;
@@ -86,10 +92,9 @@ static void on_translation(plugin_id id, struct qemu_plugin_tb *block) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(block, i);
         uint64_t address = qemu_plugin_insn_vaddr(insn);
         qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &instructions, 1);
-        if (address == begin_address)
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_marker, NO_REGISTERS, "begin");
-        if (address == end_address)
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_marker, NO_REGISTERS, "end");
+        for (int m = 0; m < MARKERS; m++)
+            if (address == markers[m].address)
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, on_marker, NO_REGISTERS, (void *)markers[m].name);
         if (count_memory)
             qemu_plugin_register_vcpu_mem_cb(insn, on_memory, NO_REGISTERS, READS_AND_WRITES, NULL);
     }
@@ -101,9 +106,13 @@ static void at_end(plugin_id id, void *data) {
 }
 
 static bool set_option(const char *option) {
-    if (!strncmp(option, "begin=", 6)) begin_address = strtoull(option + 6, NULL, 0);
-    else if (!strncmp(option, "end=", 4)) end_address = strtoull(option + 4, NULL, 0);
-    else if (!strncmp(option, "mark=", 5)) mark_number = strtoll(option + 5, NULL, 0);
+    for (int m = 0; m < MARKERS; m++) {
+        size_t length = strlen(markers[m].option);
+        if (strncmp(option, markers[m].option, length)) continue;
+        markers[m].address = strtoull(option + length, NULL, 0);
+        return true;
+    }
+    if (!strncmp(option, "mark=", 5)) mark_number = strtoll(option + 5, NULL, 0);
     else if (!strncmp(option, "mem=", 4)) count_memory = option[4] == '1';
     else if (!strncmp(option, "out=", 4)) out = fopen(option + 4, "w");
     else return false;
