@@ -1,4 +1,4 @@
-"""MODEL on the command line: an ONNX file, a saved graph, an elastic network at a width, or a torch factory."""
+"""MODEL on the command line: an ONNX or TFLite file, a saved graph, an elastic network at a width, a torch factory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from quant.graph import Graph
 from quant.graph_file import load
 from quant.subnet import SUFFIX
 
+#: Files that are one network as they stand.
+FILES = (".onnx", ".tflite", ".graph")
+
 
 def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, int] | None = None) -> Graph:
     """Load a model as a graph.
 
     Args:
-        model: `FILE.onnx`, `FILE.graph`, `FILE.elastic@4` (an elastic network at 4 bits, or at any subnet it names), or
-            `package.module:factory`, a function without arguments that returns a `torch.nn.Module`.
+        model: `FILE.onnx`, `FILE.tflite` (quantised), `FILE.graph`, `FILE.elastic@4` (an elastic network at 4 bits, or
+            at any subnet it names), or `package.module:factory`, a function without arguments that returns a
+            `torch.nn.Module`.
         weights: `.npz` or `.safetensors` for the factory's module.
         shape: channels, height, width of the factory's input.
 
@@ -29,22 +33,31 @@ def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, i
         QuantError: the file cannot be imported.
     """
     path = Path(model)
-    if path.suffix in (".onnx", ".graph"):
-        if not path.is_file():
-            raise EdgeError(f"there is no file '{model}'.")
-        if path.suffix == ".graph":
-            return load(path)
-        from quant.onnx_import import load_onnx
-
-        return load_onnx(path)
+    if path.suffix in FILES:
+        return _from_file(path)
     file, subnet = split_subnet(model)
     if Path(file).suffix == SUFFIX:
         return _at(Path(file), subnet)
     if ":" in model:
         return _from_factory(model, weights, shape)
     raise EdgeError(
-        f"'{model}' is no model: give FILE.onnx, FILE.graph, FILE.elastic@4, or package.module:factory with --weights."
+        f"'{model}' is no model: give FILE.onnx, FILE.graph, FILE.tflite, FILE.elastic@4, or package.module:factory "
+        "with --weights."
     )
+
+
+def _from_file(path: Path) -> Graph:
+    if not path.is_file():
+        raise EdgeError(f"there is no file '{path}'.")
+    if path.suffix == ".graph":
+        return load(path)
+    if path.suffix == ".tflite":
+        from quant.tflite_import import load_tflite
+
+        return load_tflite(path)
+    from quant.onnx_import import load_onnx
+
+    return load_onnx(path)
 
 
 def split_subnet(model: str) -> tuple[str, str]:
