@@ -188,8 +188,6 @@ def minimum(model: OnnxModel, node: Any) -> ops.Minimum | ops.Clip:
     per_channel = np.ones((1, *shape[1:2], *(1,) * (len(shape) - 2)))
     if value.size != 1 and np.broadcast_shapes(value.shape, per_channel.shape) != per_channel.shape:
         raise refuse(model, node, f"a limit of shape {list(value.shape)}; only one number, or one per channel.")
-    if value.dtype.kind != "f" or np.isnan(value).any():
-        raise refuse(model, node, f"its limit is {value.dtype}; only floating-point numbers are supported.")
     if value.size == 1:
         return ops.Clip(low=-INF, high=float(value.reshape(-1)[0]))
     limits = (value * per_channel).reshape(-1)

@@ -50,6 +50,7 @@ def every_operator() -> Graph:
         ops.Gemm(),
         ops.Add(),
         ops.Clip(low=-1.5, high=float("inf")),
+        ops.Minimum(limits=(0.1, float("inf"), -1.0, 2.5)),
         ops.BatchNorm(epsilon=1e-5),
         ops.Pad(before=(0, 1), after=(2, 3)),
         ops.Slice(starts=(0,), ends=(3,), steps=(2,)),

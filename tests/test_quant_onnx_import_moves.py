@@ -11,6 +11,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from quant import operators as ops  # noqa: E402
+from quant.errors import QuantError  # noqa: E402
 from quant.onnx_import import load_onnx  # noqa: E402
 from quant.onnx_write import run_float  # noqa: E402
 from quant.ptq import prepare  # noqa: E402
@@ -49,6 +50,27 @@ def test_the_largest_float_is_no_limit(file):
     constants = {"low": np.float32(0), "high": np.finfo(np.float32).max}
     graph = same_as_ort(save(file, [NODE("Clip", ["x", "low", "high"], ["y"])], constants))
     assert graph.nodes[0].op == ops.Clip(low=0.0, high=float("inf"))
+
+
+@pytest.mark.parametrize("opset", OPSETS[1:])  # the Min of opset 7 does not broadcast
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 1, 1)])
+def test_min_with_a_limit_for_each_channel(file, opset, shape):
+    limits = np.array([0.5, -0.25, 1.5], np.float32).reshape(shape)
+    nodes = [NODE("Min", ["x", "limits"], ["y"])]
+    graph = same_as_ort(save(file, nodes, {"limits": limits}, (1, 3, 5, 4), opset=opset), (1, 3, 5, 4))
+    assert graph.nodes[0].op == ops.Minimum(limits=(0.5, -0.25, 1.5))
+
+
+def test_min_with_one_number_is_a_clip(file):
+    graph = same_as_ort(save(file, [NODE("Min", ["x", "limit"], ["y"])], {"limit": np.float32(0.5)}))
+    assert graph.nodes[0].op == ops.Clip(low=-np.inf, high=0.5)
+
+
+def test_a_minimum_along_another_axis_is_refused_by_name(file):
+    limits = np.zeros((1, 1, 5, 1), np.float32)
+    path = save(file, [NODE("Min", ["x", "limits"], ["y"], name="least")], {"limits": limits}, (1, 3, 5, 4))
+    with pytest.raises(QuantError, match="least.*one per channel"):
+        load_onnx(path)
 
 
 @pytest.mark.parametrize("opset", OPSETS)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from quant.layerwise import Layer
-from quant.passes.gptq import damped, grouped
+from quant.passes.gptq import damped, grouped, inverse
 
 
 def compensated(layer: Layer) -> Tensor:
@@ -18,5 +18,4 @@ def compensated(layer: Layer) -> Tensor:
     weight = torch.from_numpy(layer.weight)
     rows = grouped(layer, weight)
     found = layer.moments
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(found.centred)))
-    return (rows + rows @ found.centred_cross @ inverse).reshape(weight.shape)
+    return (rows + rows @ found.centred_cross @ inverse(damped(found.centred))[0]).reshape(weight.shape)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from quant.errors import QuantError
 from quant.formats import Array
 from quant.graph import Graph, Quant
 from quant.layerwise import Layer, Setting, walk
@@ -68,21 +69,37 @@ def gptq_values(layer: Layer, quant: Quant, target: Tensor) -> Tensor:
     rows = order[:, :, None].expand_as(hessian)
     sorted_hessian = hessian.gather(1, rows).gather(2, order[:, None, :].expand_as(hessian))
     columns = order[:, None, :].expand_as(wanted)
-    rounded = _in_order(quant, wanted.gather(2, columns).clone(), _upper(sorted_hessian))
+    rounded = _in_order(quant, wanted.gather(2, columns).clone(), inverse(sorted_hessian)[1])
     return torch.zeros_like(wanted).scatter_(2, columns, rounded)
 
 
-def damped(hessian: Tensor) -> Tensor:
-    """Add DAMPING of the mean diagonal; inputs that are always constant count as if they had that much variance."""
+def damped(hessian: Tensor, share: float = DAMPING) -> Tensor:
+    """Add a share of the mean diagonal; inputs that are always constant count as if they had that much variance."""
     diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-    least = (DAMPING * diagonal.mean(-1, keepdim=True)).clamp_min(1e-12)
+    least = (share * diagonal.mean(-1, keepdim=True)).clamp_min(1e-12)
     return hessian + torch.diag_embed(least.expand_as(diagonal))
 
 
-def _upper(hessian: Tensor) -> Tensor:
-    """Return the upper Cholesky factor of the inverse."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    return torch.linalg.cholesky(inverse, upper=True)
+def inverse(hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the inverse of a damped matrix of sums [G, K, K], and the upper Cholesky factor of that inverse.
+
+    Sums are float32 at first: where channels differ by many octaves (equalised layers), their rounding may leave the
+    matrix without a factor. It is then damped again, twice as much every time.
+
+    Raises:
+        QuantError: the matrix is not finite.
+    """
+    if not torch.isfinite(hessian).all():
+        raise QuantError("inputs of a layer are too large to sum their products; check the calibration data's scale.")
+    share = DAMPING
+    while True:
+        lower, failed = torch.linalg.cholesky_ex(hessian)
+        if not failed.any():
+            made = torch.cholesky_inverse(lower)
+            upper, failed = torch.linalg.cholesky_ex(made, upper=True)
+            if not failed.any():
+                return made, upper
+        hessian, share = damped(hessian, share), 2 * share
 
 
 def _in_order(quant: Quant, weight: Tensor, upper: Tensor) -> Tensor:
