@@ -18,6 +18,7 @@ from quant.graph import Graph
 from quant.judge import agreement, flat, margin_error, relative_error
 from quant.method import Method, parse_method, reshape, set_layers
 from quant.names import find
+from quant.operators import Minimum
 from quant.passes.centre import deciding_layer
 from quant.passes.scaling import find_pairs
 from quant.program import lower
@@ -28,6 +29,8 @@ from quant.scheme import Scheme
 
 #: Networks with fewer pairs of layers to scale than this share of their layers are not worth the time of trying.
 SHAPED_SHARE = 0.2
+#: A candidate that needs more Minimum operators must err less than this share of the best one's error.
+WORTH_MINIMA = 0.9
 #: Activation values that candidates are worked out and compared on, and the fewest images.
 ACTIVATIONS, LEAST_IMAGES = 300_000_000, 32
 
@@ -110,6 +113,9 @@ class Choice:
         why = "least logit error on held-out calibration images" if self.trials else "nothing measured"
         yield from self.remarks
         yield f"chose {self.scheme} with {self.method} ({why})"
+        more = minima(self.graph)
+        if more:
+            yield f"limits of scaled channels take {more} more operators (Minimum); without cle and smooth none"
 
 
 Say = Callable[[str], None]
@@ -142,6 +148,11 @@ def quantise_with(graph: Graph, scheme: Scheme, method: Method, inputs: Array) -
     made = set_layers(lay_out(shaped, scheme, scheme_ranges(shaped, scheme, inputs)), shaped, method, inputs)
     lower(made)
     return Choice(made, shaped, scheme, method, ())
+
+
+def minima(graph: Graph) -> int:
+    """Return how many Minimum operators a graph has: what scaling across upper limits costs a device."""
+    return sum(isinstance(node.op, Minimum) for node in graph.nodes)
 
 
 def _images(graph: Graph, most: int) -> int:
@@ -257,8 +268,12 @@ class _Contest:
         return self.preset.methods if narrow or self.preset.name == "best" else self.preset.methods[:1]
 
     def _worth_shaping(self) -> bool:
-        """Whether enough layers stand in pairs that can be scaled; `best` always looks."""
-        pairs = [pair for pair in find_pairs(self.graph) if pair.limit == np.inf]
+        """Whether enough layers stand in pairs that can be scaled; `best` always looks.
+
+        Across an upper limit (ReLU6) that costs the device an operator, a Minimum. `default` pays where all channels of
+        a weight share one scale; channels with scales of their own hardly gain.
+        """
+        pairs = [pair for pair in find_pairs(self.graph) if pair.limit == np.inf or not self.scheme.per_channel]
         layers = len(weight_formats(self.graph, self.scheme))
         return self.preset.name == "best" or len(pairs) >= SHAPED_SHARE * layers
 
@@ -288,7 +303,8 @@ class _Contest:
         trial = Trial(scheme, method, relative_error(self.wanted, found), agreement(self.wanted, found))
         self.trials.append(trial)
         self.say(f"{scheme} with {method}: logit error {trial.error:.3%}")
-        if self.best is None or trial.error < self.best.error:
+        dearer = self.best is not None and minima(shaped) > minima(self.best.shaped)
+        if self.best is None or trial.error < self.best.error * (WORTH_MINIMA if dearer else 1.0):
             self.best = _Best(trial.error, graph, shaped, scheme, method)
 
     def _winner(self) -> _Best:
