@@ -14,6 +14,8 @@ from quant.tflite_read import FileOp, FileTensor, TfliteFile
 #: Types of activations: the format of the graph, and what is added to codes and zero points of the file.
 ACTIVATIONS: dict[str, tuple[Format, int]] = {"INT8": (INT8, 0), "UINT8": (INT8, -128), "INT16": (integer(16), 0)}
 UNSIGNED = "UINT8"
+#: Operators that keep the order of values in memory.
+RESHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 #: Scales beyond this, or below its inverse, are damage: products of two then stay in float32.
 MAX_SCALE = 2.0**60
 
@@ -209,10 +211,17 @@ def start(file: TfliteFile) -> Build:
 
 
 def _input_order(file: TfliteFile, first: FileTensor, readers: list[FileOp]) -> tuple[int, ...]:
-    """Return the input's axis order: what a TRANSPOSE behind it makes channels-last comes channels-first."""
+    """Return the input's axis order.
+
+    What a TRANSPOSE behind it makes channels-last comes channels-first. What a reshape takes apart has no channels.
+    """
     order = default_order(len(first.shape))
-    if len(readers) == 1 and readers[0].code == "TRANSPOSE" and len(readers[0].inputs) == 2:
-        turn = file.tensors[readers[0].inputs[1]].data
-        if turn is not None and sorted(turn.ravel().tolist()) == list(range(len(order))):
-            return tuple(order[turn.ravel().tolist().index(axis)] for axis in range(len(order)))
+    if len(readers) != 1:
+        return order
+    made = file.tensors[readers[0].output].shape
+    apart = readers[0].code in RESHAPES and len(made) > 2 and first.shape[-1:] != made[-1:]
+    turned = readers[0].code == "TRANSPOSE" and len(readers[0].inputs) == 2
+    turn = file.tensors[readers[0].inputs[1]].data if turned else None
+    if apart or (turn is not None and tuple(turn.ravel().tolist()) == order):
+        return tuple(range(len(order)))
     return order

@@ -1,8 +1,8 @@
 """Import a quantised `.tflite` file into a `Graph`, with the file's own codes.
 
 The graph computes what TFLite-Micro (int8) and TFLite's reference kernels (uint8) compute, tensor by tensor and code
-by code. Images are channels-last in the file and channels-first in the graph; uint8 codes are shifted to int8. A SOFTMAX
-and a DEQUANTIZE at the end are left out: quantised graphs end at the logits, and labels do not change.
+by code. Images are channels-last in the file and channels-first in the graph; uint8 codes are shifted to int8. SOFTMAX
+and DEQUANTIZE at the end are left out: quantised graphs end at the logits, and labels do not change.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from export.tflite_flat import IDENTIFIER, _AlignedBuffer
+from export.tflite_flat import IDENTIFIER, FlatOp, FlatTensor, _AlignedBuffer, pack
 from quant.formats import Array
 from quant.graph import check
 from quant.program import lower
@@ -89,3 +89,62 @@ def file_order(build: Build, index: int, values: dict[str, Array]) -> Array:
         shape, order = place.flat
         return codes.reshape(-1, *shape[1:]).transpose(order).reshape(len(codes), -1)
     return codes.transpose(place.order)
+
+
+class Maker:
+    """A `.tflite` file in the making: each method adds one operator behind the last tensor and its output."""
+
+    def __init__(self, shape: tuple[int, ...], scale: float = 0.05, zero: int = -3, seed: int = 0):
+        self.rng = np.random.default_rng(seed)
+        self.operators: list[FlatOp] = []
+        self.tensors = [FlatTensor("x", shape, "INT8", (scale,), zero)]
+
+    @property
+    def last(self) -> FlatTensor:
+        made = self.operators[-1].output if self.operators else "x"
+        return next(tensor for tensor in self.tensors if tensor.name == made)
+
+    def constant(self, name: str, values: Array, *, scale: tuple[float, ...] = (), zero: int = 0, axis: int = 0) -> str:
+        kinds = {"<i4": "INT32", "|i1": "INT8", "|u1": "UINT8"}
+        data = np.ascontiguousarray(values)
+        self.tensors.append(FlatTensor(name, data.shape, kinds[data.dtype.str], scale, zero, axis, data=data.tobytes()))
+        return name
+
+    def add(
+        self,
+        code: str,
+        shape: tuple[int, ...],
+        extra: tuple[str, ...] = (),
+        options: str = "",
+        *,
+        scale: float | None = None,
+        zero: int | None = None,
+        dtype: str = "",
+        **fields: Any,
+    ) -> FlatTensor:
+        """Add an operator that reads the last tensor and `extra`; scale and zero point stay unless given."""
+        x, name = self.last, f"t{len(self.operators)}"
+        scales = x.scale if scale is None else (scale,)
+        made = FlatTensor(name, shape, dtype or x.dtype, scales, x.zero if zero is None else zero)
+        self.tensors.append(made)
+        self.operators.append(FlatOp(code, 1, (x.name, *extra), name, options, tuple(fields.items())))
+        return made
+
+    def counts(self, *values: int) -> str:
+        return self.constant(f"c{len(self.tensors)}", np.array(values, "<i4"))
+
+    def layer(self, shape: tuple[int, ...], axis: int, *, channels: bool = True) -> tuple[str, str]:
+        """Add int8 weights (one scale per channel, or one) and a bias; returns their names."""
+        out, place = shape[axis], len(self.tensors)
+        scales = self.rng.uniform(0.002, 0.02, out if channels else 1).astype(np.float32)
+        weight = self.rng.integers(-127, 128, shape).astype("i1")
+        bias = self.rng.integers(-2000, 2000, out).astype("<i4")
+        products = np.broadcast_to(np.float32(self.last.scale[0]) * scales, (out,))
+        return (
+            self.constant(f"w{place}", weight, scale=tuple(map(float, scales)), axis=axis),
+            self.constant(f"b{place}", bias, scale=tuple(map(float, products))),
+        )
+
+    def data(self) -> bytes:
+        """The file; its output is what the last operator makes."""
+        return pack("made", ("x", self.last.name), self.tensors, self.operators)
