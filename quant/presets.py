@@ -59,7 +59,7 @@ PRESETS = (
         ("mse",),
         ("bias", "scales+gptq+bias", "scales+compensate+gptq+bias"),
         ("cle", "smooth"),
-        192,
+        512,
         64,
     ),
     Preset(
