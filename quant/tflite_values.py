@@ -96,17 +96,26 @@ def clamp(build: Build, op: FileOp) -> None:
 
 
 def limit(build: Build, op: FileOp) -> None:
-    """Import MAXIMUM and MINIMUM with one constant."""
+    """Import MAXIMUM and MINIMUM with one constant; a MINIMUM may have one value per channel."""
     place = build.read(op, 0)
     _signed(build, op)
     _same_quant(build, op, place)
     value, x = build.constant(op, 1, (build.tensor(op.inputs[0]).dtype,)), build.tensor(op.inputs[0])
     bound = build.tensor(op.inputs[1])
-    if value.size != 1 or bound.scale.tolist() != x.scale.tolist() or bound.zero.tolist() != x.zero.tolist():
-        raise refuse(op, f"its limit, {bound.what}, must be one value with the scale and zero point of its input.")
-    real = (int(value.ravel()[0]) - int(x.zero[0])) * float(x.scale[0])
-    low, high = (real, INF) if op.code == "MAXIMUM" else (-INF, real)
-    build.emit(op, ops.Clip(low=low, high=high), (place.name,), build.tensors[place.name].shape, place)
+    shape = build.tensors[place.name].shape
+    on_channels = place.order[-1:] == (1,) and place.flat is None
+    per_channel = op.code == "MINIMUM" and on_channels and value.shape[-1:] == shape[1:2] == (value.size,)
+    grids = [(tensor.scale.tolist(), tensor.zero.tolist()) for tensor in (bound, x)]
+    if (value.size != 1 and not per_channel) or grids[0] != grids[1]:
+        raise refuse(
+            op,
+            f"its limit, {bound.what}, must be one value (of a MINIMUM also one per channel) with the scale and zero "
+            "point of its input.",
+        )
+    reals = tuple((int(code) - int(x.zero[0])) * float(x.scale[0]) for code in value.ravel())
+    low, high = (reals[0], INF) if op.code == "MAXIMUM" else (-INF, reals[0])
+    made = ops.Clip(low=low, high=high) if value.size == 1 else ops.Minimum(limits=reals)
+    build.emit(op, made, (place.name,), shape, place)
 
 
 def softmax(build: Build, op: FileOp) -> None:

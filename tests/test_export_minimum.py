@@ -15,7 +15,7 @@ from export.targets import TARGETS
 from quant import operators as ops
 from quant.formats import find_format
 from quant.graph import Graph, Node, Quant, Tensor, check
-from quant.program import lower
+from quant.program import MinimumStep, lower
 from quant.reference import run
 from tests.limited_nets import quantised
 
@@ -77,7 +77,7 @@ def test_every_minimum_of_other_runtimes_is_that_of_its_own_input(name: str, tmp
         shown, outputs = session.tensors(codes), session.run(codes)
     finally:
         session.close()
-    minima = [step for step in lower(graph).steps if step.name.endswith(".limits")]
+    minima = [step for step in lower(graph).steps if isinstance(step, MinimumStep)]
     assert len(minima) == 5
     for step in minima:
         limits = np.array(step.limits).reshape(1, -1, 1, 1)
@@ -155,7 +155,19 @@ def test_a_written_onnx_file_comes_back_with_its_limits(tmp_path: Path) -> None:
     graph, codes, values = quantised("w8a8")
     write(graph, runtime("onnxruntime"), codes, values[graph.output], tmp_path)
     again = load_onnx(tmp_path / "net.onnx")
-    steps = [[s.limits for s in lower(g).steps if s.name.endswith(".limits")] for g in (graph, again)]
+    steps = [[s.limits for s in lower(g).steps if isinstance(s, MinimumStep)] for g in (graph, again)]
     assert [len(limits) for limits in steps] == [5, 5]
     assert steps[1] == steps[0]
+    np.testing.assert_array_equal(run(lower(again), codes)[again.output], values[graph.output])
+
+
+def test_a_written_tflite_file_comes_back_with_its_limits(tmp_path: Path) -> None:
+    from quant.tflite_import import load_tflite
+
+    graph, codes, values = quantised("w8a8")
+    write(graph, runtime("tflite-micro"), codes, values[graph.output], tmp_path)
+    again = load_tflite(tmp_path / "net.tflite")
+    limits = [[step.limits for step in lower(g).steps if isinstance(step, MinimumStep)] for g in (graph, again)]
+    assert len(limits[0]) == 5
+    assert limits[0] == limits[1]
     np.testing.assert_array_equal(run(lower(again), codes)[again.output], values[graph.output])

@@ -26,7 +26,7 @@ from quant.operators import Conv, Gemm  # noqa: E402
 from quant.passes.scaling import find_pairs, rescale  # noqa: E402
 from quant.ptq import prepare, quantise  # noqa: E402
 from quant.scheme import parse_scheme  # noqa: E402
-from tests import faulty_nets  # noqa: E402
+from tests import faulty_nets, limited_nets  # noqa: E402
 from tests.float_nets import inputs, random_net  # noqa: E402
 from tests.onnx_models import images  # noqa: E402
 from tests.ort_static import static  # noqa: E402
@@ -248,3 +248,16 @@ def test_the_scheme_of_a_graph_is_read_back():
         scheme = parse_scheme(name)
         found = scheme_of(match_graphs(graph, quantise(graph, scheme, x)))
         assert str(found) == name.replace("e4m3-ae4m3", "e4m3-ae4m3-sym") or str(found) == name
+
+
+def test_limits_of_scaled_channels_are_compared_alike():
+    """Equalised across ReLU6: the quantised graph has a Minimum where the float model has one limit for all."""
+    graph = limited_nets.mobile(1)
+    x = limited_nets.images(graph, 48)
+    quantised = apply_method(graph, parse_scheme("w8a8"), parse_method("cle"), x)
+    found = diagnose_quantised(quantised, graph, x)
+    assert (found.equalised, found.unmatched) == (("n0", "n2", "n5", "n8", "n12"), ())
+    assert {row.facts.kind for row in found.rows} >= {"Conv", "Minimum"}
+    effects = [row.facts.damage.weights for row in found.rows if row.facts.damage.weights is not None]
+    assert len(effects) == 8
+    assert all(effect.error.sqnr_db > 20 for effect in effects)
