@@ -91,6 +91,7 @@ def _spec(job: BundleJob, graph: Graph) -> BundleSpec:
         preprocess=job.dataset.preprocess,
         labels=evaluate.output_labels(job.float_graph, job.dataset),
         parts=parts_of(graph, job.float_graph, job.dataset, job.vectors, job.cut),
+        postprocess="softmax",
     )
 
 

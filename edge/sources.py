@@ -89,7 +89,8 @@ def plain_preprocess(x: Images) -> Preprocess:
     """Return the pre-processing of images that come without one: uint8 to 0..1, other types unchanged."""
     channels, height, width = x.shape[1:]
     scale = 1 / 255 if x.dtype == np.uint8 else 1.0
-    return Preprocess(channels, height, width, scale, (0.0,) * channels, (1.0,) * channels)
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    return Preprocess(channels, height, width, scale, mean, std, raw=x.dtype.name)
 
 
 def _pair(arrays: dict[str, Images], part: str, labels: tuple[str, ...] | None, path: Path) -> tuple[Images, Labels]:

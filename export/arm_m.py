@@ -6,8 +6,9 @@ from pathlib import Path
 
 from export.atomic import write_text
 from export.c99.emit import emit
-from export.c99.files import cmake, self_test, vectors
+from export.c99.files import self_test, vectors
 from export.c99.header import header
+from export.embed.files import embed_files
 from export.errors import ExportError
 from export.target import Capability, Facts, Source, Target, check_capability, check_name
 from quant import operators as ops
@@ -25,6 +26,8 @@ OPERATORS = (
     ops.Conv,
     ops.Gemm,
     ops.Add,
+    ops.Mul,
+    ops.Function,
     ops.Clip,
     ops.Minimum,
     ops.Pad,
@@ -39,7 +42,7 @@ OPERATORS = (
 
 
 def write(source: Source, folder: Path) -> Facts:
-    """Write NAME.h, NAME.c, NAME_vectors.h, NAME_test.c and CMakeLists.txt for `source.stem` = NAME.
+    """Write NAME.h, NAME.c, NAME_vectors.h, NAME_test.c and what surrounds them for `source.stem` = NAME.
 
     Returns:
         Facts: layout, bytes of the arena and of the constants, the tensor each step makes, and the sources to compile.
@@ -61,7 +64,7 @@ def write(source: Source, folder: Path) -> Facts:
         f"{name}.c": unit.source,
         f"{name}_vectors.h": vectors(name, formats, source.inputs, source.outputs),
         f"{name}_test.c": self_test(name),
-        "CMakeLists.txt": cmake(name),
+        **embed_files(source, unit.arena_bytes),
     }
     for file, text in texts.items():
         write_text(folder / file, text)

@@ -90,7 +90,7 @@ def write_bundle(path: Path, spec: BundleSpec, target: Target, *, overwrite: boo
     _check_place(path, overwrite)
     _check_parts(spec, target)
     with new_folder(path, overwrite=overwrite) as folder:
-        facts = tuple(_write_part(_prefixed(part, spec.name), folder / part.name, target) for part in spec.parts)
+        facts = tuple(_write_part(part, folder / part.name, target) for part in _placed(spec))
         write_file(folder / LABELS, labels_text(spec.labels))
         manifest = _manifest(spec, target, folder, facts)
         write_file(folder / MANIFEST, canonical(to_record(manifest)))
@@ -150,6 +150,14 @@ def _check_source(part: Source) -> None:
         )
     if part.elastic is not None:
         check_elastic(part.elastic, graph, where)
+
+
+def _placed(spec: BundleSpec) -> tuple[Source, ...]:
+    """Tell each part its C prefix, the first one where its inputs come from, the last one what its outputs mean."""
+    first, *rest = (_prefixed(part, spec.name) for part in spec.parts)
+    parts = [replace(first, preprocess=spec.preprocess), *rest]
+    parts[-1] = replace(parts[-1], labels=tuple(spec.labels), postprocess=spec.postprocess)
+    return tuple(parts)
 
 
 def _prefixed(part: Source, bundle: str) -> Source:

@@ -12,13 +12,20 @@ import numpy.typing as npt
 from export.errors import ExportError
 
 LAYOUT = "NCHW"
+#: Types that raw values may have: pixels, features of a quantised front end, anything else.
+RAW_TYPES = ("uint8", "int8", "float32")
+#: How images of another size are brought to the network's; `crop` first cuts out the middle in the network's shape.
+RESIZES = ("nearest", "bilinear", "crop-nearest", "crop-bilinear")
+#: Sides that keep the integer arithmetic of a resize within 32 bits.
+MAX_SIDE = 16384
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
     """What happens to each value: (x * scale - mean[channel]) / std[channel].
 
-    `mean` and `std` have one value per channel, in units of the scaled values. `layout` names the axes of the images.
+    `mean` and `std` have one value per channel, in units of the scaled values. `layout` names the axes of the images,
+    `raw` the type of their values. `resize` is one of RESIZES, or None where every image has the network's size.
     """
 
     channels: int
@@ -28,13 +35,20 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     layout: str = LAYOUT
+    raw: str = RAW_TYPES[0]
+    resize: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, so that every `Preprocess` in the program can be applied."""
+        if self.resize is not None and max(self.shape) > MAX_SIDE:
+            raise ExportError(f"pre-processing that resizes to {self.shape}; no side may be above {MAX_SIDE}.")
         if min(self.shape) < 1:
             raise ExportError(f"pre-processing for images of shape {self.shape}; every side must be at least 1.")
         if self.layout != LAYOUT:
             raise ExportError(f"pre-processing of layout '{self.layout}'; images here are {LAYOUT}.")
+        if self.raw not in RAW_TYPES:
+            raise ExportError(f"pre-processing of '{self.raw}' values; raw values are {', '.join(RAW_TYPES)}.")
+        _check_resize(self.resize, self.raw)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
                 raise ExportError(f"pre-processing has {len(values)} values of '{name}' for {self.channels} channels.")
@@ -68,8 +82,9 @@ class Preprocess:
         return result
 
     def to_record(self) -> dict[str, object]:
-        """Return the JSON form: numbers, a string and lists."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Return the JSON form: numbers, strings and lists; `raw` and `resize` only where they are not the usual."""
+        record = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return {key: value for key, value in record.items() if key not in _USUAL or value != _USUAL[key]}
 
     @classmethod
     def from_record(cls, record: object) -> Preprocess:
@@ -82,6 +97,8 @@ class Preprocess:
             raise ExportError(f"pre-processing is {type(record).__name__}; it must be an object with named values.")
         known = {field.name for field in fields(cls)}
         for key in sorted(map(str, set(record) ^ known)):
+            if key in _USUAL and key not in record:
+                continue
             raise ExportError(f"pre-processing: key '{key}' is {'missing' if key in known else 'unknown'}.")
         return cls(
             channels=_integer(record, "channels"),
@@ -91,7 +108,18 @@ class Preprocess:
             mean=_numbers(record, "mean"),
             std=_numbers(record, "std"),
             layout=_text(record, "layout"),
+            raw=_text({**_USUAL, **record}, "raw"),
+            resize=_text(record, "resize") if "resize" in record else None,
         )
+
+
+#: Keys of the JSON form that may be left out, and what they are then.
+_USUAL: Mapping[str, object] = {"raw": RAW_TYPES[0], "resize": None}
+
+
+def _check_resize(resize: str | None, raw: str) -> None:
+    if resize is not None and (resize not in RESIZES or raw != RAW_TYPES[0]):
+        raise ExportError(f"pre-processing with resize '{resize}' of {raw}; uint8 images take {', '.join(RESIZES)}.")
 
 
 def _integer(record: Mapping[str, object], key: str) -> int:

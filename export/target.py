@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
+from export.preprocess import Preprocess
 from quant.elastic import ElasticNetwork
 from quant.formats import Array, find_format
 from quant.graph import Graph
@@ -26,6 +27,8 @@ class Source:
     that the parts of two bundles fit into one program. `float_graph` is the folded float graph of the same part (same
     tensor names), or None.
     `elastic` is the elastic network that `graph` is a subnet of, or None; a bundle carries it, targets do not see it.
+    `preprocess` makes the inputs from raw images where the part is the first of a bundle, `labels` name the outputs of
+    the last one and `postprocess` is "softmax" or None; a bundle sets them.
     """
 
     name: str
@@ -35,6 +38,9 @@ class Source:
     float_graph: Graph | None = None
     elastic: ElasticNetwork | None = None
     c_prefix: str = ""
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] = ()
+    postprocess: str | None = None
 
     @property
     def stem(self) -> str:

@@ -54,7 +54,11 @@ def test_other_shapes_are_refused(shape):
         ("std", [1, 1, float("inf")], "must be finite"),
         ("layout", "NHWC", "layout 'NHWC'"),
         ("layout", 3, "must be a string"),
-        ("resize", 3, "key 'resize' is unknown"),
+        ("resize", 3, "'resize' is 3; it must be a string"),
+        ("resize", "cubic", "resize 'cubic' of uint8; uint8 images take nearest, bilinear"),
+        ("raw", "int16", "pre-processing of 'int16' values; raw values are uint8, int8"),
+        ("raw", 8, "'raw' is 8; it must be a string"),
+        ("rotate", 3, "key 'rotate' is unknown"),
     ],
 )
 def test_bad_records_name_the_key(key, value, message):

@@ -1,4 +1,4 @@
-"""The files beside a generated model: test vectors, the self-test, and a CMake project."""
+"""The files beside a generated model: test vectors and the self-test."""
 
 from __future__ import annotations
 
@@ -78,27 +78,4 @@ int main(void)
     printf("{name}: %d of %d vectors bit-exact\\n", vector, {upper}_VECTORS);
     return 0;
 }}
-"""
-
-
-def cmake(name: str) -> str:
-    """Return the text of CMakeLists.txt: a static library, and its self-test when built on its own."""
-    return f"""\
-cmake_minimum_required(VERSION 3.13)
-project({name} C)
-
-if(NOT CMAKE_BUILD_TYPE)
-  set(CMAKE_BUILD_TYPE Release)
-endif()
-
-add_library({name} STATIC {name}.c)
-target_include_directories({name} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})
-set_target_properties({name} PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
-
-if(CMAKE_SOURCE_DIR STREQUAL PROJECT_SOURCE_DIR)
-  enable_testing()
-  add_executable({name}_test {name}_test.c)
-  target_link_libraries({name}_test PRIVATE {name})
-  add_test(NAME {name}_vectors COMMAND {name}_test)
-endif()
 """
