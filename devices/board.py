@@ -12,8 +12,8 @@ METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "cod
 #: Those that say what an inference takes of a device's memories, in bytes.
 MEMORIES = ("arena", "flash", "code", "ram", "stack")
 
-#: How a plan gets to a board: a worker process here, one of the emulators, or a made-up device.
-TRANSPORTS = ("local", "qemu-user", "qemu-system", "verilator", "null")
+#: How a plan gets to a board: a worker process here, one of the emulators, a compiler's estimate, a made-up device.
+TRANSPORTS = ("local", "qemu-user", "qemu-system", "verilator", "estimate", "null")
 
 
 @dataclass(frozen=True, slots=True)

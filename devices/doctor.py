@@ -37,6 +37,7 @@ EXPORT_NEEDS = (
     Need("host", ("onnx", "openvino"), "pip install 'edgemill[quant,host]'"),
     Need("jetson", ("onnx",), "pip install 'edgemill[quant]'"),
     Need("arm-a", ("flatbuffers",), "pip install 'edgemill[arm]'"),
+    Need("ethos-u", ("ethosu", "flatbuffers"), "pip install 'edgemill[arm]'"),
 )
 
 

@@ -10,6 +10,7 @@ from devices.board import METRICS, Board
 from devices.boards import find_board
 from devices.emulators.machine import Machine, open_part
 from devices.errors import DeviceError
+from devices.estimated import read_estimate
 from devices.found import Found
 from devices.local import run_worker
 from devices.measurement import Conditions, Measurement, Step
@@ -50,6 +51,8 @@ def _run(board: Board, plan: Plan) -> Found:
             return run_worker(plan, f"wall clock of one inference after another, {board.runtime}, batch 1")
         case "null":
             return run_worker(plan, null.SOURCE)
+        case "estimate":
+            return read_estimate(board, plan, versions(board))
         case "verilator":
             return _count_cycles(board, plan)
         case _:

@@ -7,6 +7,7 @@ from devices.emulators import emulated
 from devices.emulators.machine import Machine
 from devices.emulators.trial import cannot_count
 from devices.errors import DeviceError
+from devices.estimated import RUNTIME as VELA
 from devices.null import RUNTIME as NULL
 from export.runtimes import c_host, litert, openvino, ort, tflm, verilator
 from export.runtimes.session import Runtime
@@ -29,8 +30,8 @@ def runtimes_for(target: str) -> tuple[Runtime, ...]:
 
 
 def find_runtime(name: str) -> Runtime:
-    """Return the runtime called `name`, the null runtime included, or raise DeviceError with the known names."""
-    return find(name, (*RUNTIMES, NULL), "runtime", DeviceError)
+    """Return the runtime called `name`, among them those that execute nothing, or raise DeviceError."""
+    return find(name, (*RUNTIMES, VELA, NULL), "runtime", DeviceError)
 
 
 def find_machine(board: Board) -> Machine | None:

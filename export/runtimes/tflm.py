@@ -104,4 +104,6 @@ def _missing() -> str | None:
 
 
 TFLITE_MICRO = Runtime("tflite-micro", "arm-a", True, _missing, _open)
-RUNTIMES = (TFLITE_MICRO,)
+#: The file as it was before Vela: what an Ethos-U makes of it is not executed here.
+PLAIN_OF_ETHOS_U = Runtime("tflite-micro-ethos-u", "ethos-u", True, _missing, _open)
+RUNTIMES = (TFLITE_MICRO, PLAIN_OF_ETHOS_U)
