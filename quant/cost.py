@@ -15,7 +15,7 @@ from quant.assign import activation_formats, weight_formats
 from quant.formats import Format
 from quant.graph import Graph
 from quant.luts import XCUP, Family, mac_luts
-from quant.operators import Conv, Gemm, Reshape
+from quant.operators import Conv, Gemm, Minimum, Reshape
 from quant.scheme import Scheme
 
 #: Bits of one scale; of one bias with integers on both sides, and with a minifloat.
@@ -180,14 +180,14 @@ def _layer_shape(graph: Graph, name: str, source: str, weight: str, output: str)
 def _live(graph: Graph) -> tuple[tuple[str, ...], ...]:
     """Return what is in memory while each node runs: its inputs and output, and what a later node reads.
 
-    A Reshape copies nothing: its output takes its input's place.
+    A Reshape copies nothing, and a Minimum cuts codes where they lie: their outputs take their inputs' place.
     """
     last = {graph.output: len(graph.nodes)}
     for index, node in enumerate(graph.nodes):
         last.update(dict.fromkeys(node.inputs, max(index, *(last.get(name, 0) for name in node.inputs))))
     steps, here = [], [graph.input]
     for index, node in enumerate(graph.nodes):
-        moved = isinstance(node.op, Reshape)
+        moved = isinstance(node.op, Reshape | Minimum)
         kept = [name for name in here if last.get(name, -1) > index or (name in node.inputs and not moved)]
         steps.append((*kept, node.output))
         here = [name for name in (*kept, node.output) if last.get(name, -1) > index]
