@@ -26,6 +26,7 @@ from export.target import Target, check_capability
 from quant import graph_file
 from quant.graph import Graph
 from quant.method import parse_method
+from quant.passes.dequantise import dequantise
 from quant.presets import Choice, find_preset, quantise_by, quantise_with
 from quant.ptq import prepare
 from quant.ranges import check_calibration
@@ -55,17 +56,23 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How to quantise: a preset, unless `passes` names a method; `count` calibration images drawn by `seed`."""
+    """How to quantise: a preset, unless `passes` names a method; `count` calibration images drawn by `seed`.
+
+    `anew` takes a quantised graph, too: from the real values of its codes.
+    """
 
     scheme: Scheme
     preset: str = "default"
     passes: str | None = None
     count: int = 256
     seed: int = 0
+    anew: bool = False
 
 
 def quantise_model(graph: Graph, how: How, dataset: Dataset, say: Callable[[str], None] | None = None) -> Choice:
-    """Quantise a float graph on training images; `say` is told what a preset tries."""
+    """Quantise a graph on training images; `say` is told what a preset tries."""
+    if how.anew and graph.is_quantised:
+        graph = dequantise(graph)
     evaluate.check_classes(graph, dataset)
     method = parse_method(how.passes) if how.passes is not None else None
     preset = find_preset(how.preset)
@@ -213,6 +220,7 @@ def _spec(job: ExportJob) -> BundleSpec:
         preprocess=job.dataset.preprocess,
         labels=labels,
         parts=parts,
+        postprocess="softmax",
     )
 
 

@@ -48,8 +48,8 @@ def diagnose(
 ) -> None:
     """Name what quantisation loses, why, and what helps.
 
-    MODEL is a float model (with --scheme), or a quantised one, FILE.graph or anyone's QDQ FILE.onnx (with --float).
-    Layers are sorted by damage. For every cause the cheapest cures are tried on the calibration images.
+    MODEL is a float model (with --scheme), or a quantised one (with --float): FILE.graph, anyone's QDQ FILE.onnx, or
+    FILE.tflite. Layers are sorted by damage. For every cause the cheapest cures are tried on the calibration images.
     """
     if (scheme_name is None) == (float_model is None):
         raise click.UsageError("give --scheme with a float MODEL, or --float FLOAT with a quantised MODEL.")

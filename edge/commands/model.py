@@ -40,6 +40,7 @@ weights_option = click.option(
     "--count", type=click.IntRange(min=1), default=256, show_default=True, help="How many images to calibrate on."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which images.")
+@click.option("--anew", is_flag=True, help="Quantise a quantised MODEL again, from the real values of its codes.")
 @weights_option
 @output_option
 @force_option
@@ -54,6 +55,7 @@ def quantize(
     std: str,
     count: int,
     seed: int,
+    anew: bool,
     weights: Path | None,
     output: Path,
     force: bool,
@@ -61,14 +63,15 @@ def quantize(
     """Quantise a float model.
 
     MODEL is FILE.onnx, FILE.graph or package.module:factory (with --weights). The output is OUT.graph (any format) or
-    OUT.onnx (QDQ, integers of at most 8 bits).
+    OUT.onnx (QDQ, integers of at most 8 bits). With --anew MODEL may be quantised already, FILE.tflite for example:
+    what another tool made with zero points becomes symmetric for jetson.
     """
     from edge.model_file import load_model
     from edge.quantizing import How, check_suffix, quantise_model, save_quantised
     from quant.method import parse_method
     from quant.scheme import parse_scheme
 
-    how = How(parse_scheme(scheme_name), preset, passes, count, seed)
+    how = How(parse_scheme(scheme_name), preset, passes, count, seed, anew)
     if passes is not None:
         parse_method(passes)
     check_suffix(output, how.scheme)
@@ -103,8 +106,8 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a model or a bundle.
 
-    The model is float or quantised: FILE.onnx, FILE.graph, FILE.bnn (a binary network) or package.module:factory (with
-    --weights). A bundle brings its own pre-processing.
+    The model is float or quantised: FILE.onnx, FILE.tflite, FILE.graph, FILE.bnn (a binary network) or
+    package.module:factory (with --weights). A bundle brings its own pre-processing.
     """
     from edge.quantizing import evaluate_model, is_bundle
 
@@ -143,7 +146,8 @@ def export(
 ) -> None:
     """Export a quantised model as a bundle.
 
-    MODEL is FILE.graph or a QDQ FILE.onnx. The bundles of several targets become folders in OUTPUT.
+    MODEL is FILE.graph, a QDQ FILE.onnx or a quantised FILE.tflite. The bundles of several targets become folders in
+    OUTPUT.
     """
     from edge.quantizing import ExportJob, export_models, places_of
     from export.targets import find_target

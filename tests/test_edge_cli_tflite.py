@@ -1,0 +1,101 @@
+"""A quantised `.tflite` file on the command line: evaluated, diagnosed, exported, quantised anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge.cli import main
+from edge.data import load
+from export.bundle_read import read_bundle
+from export.tflite import encode
+from quant import graph_file
+from quant.onnx_import import load_onnx
+from quant.ptq import quantise
+from quant.scheme import parse_scheme
+from tests.tiny import needs_training, write_onnx
+
+needs_training()
+pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is not installed")
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch) -> Path:
+    """A folder with a float network, the `.tflite` file made of it, and the person standing in it."""
+    monkeypatch.chdir(tmp_path)
+    write_onnx(tmp_path / "mine.onnx")
+    digits = load("digits")
+    graph = quantise(
+        load_onnx(tmp_path / "mine.onnx"), parse_scheme("w8a8"), digits.preprocess.apply(digits.x_train[:64])
+    )
+    (tmp_path / "mine.tflite").write_bytes(encode(graph))
+    (tmp_path / "same.graph").write_bytes(graph_file.to_bytes(graph))
+    return tmp_path
+
+
+def invoke(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, (result.stderr, result.exception)
+    return result.stdout if code == 0 else result.stderr.strip().splitlines()[-1]
+
+
+def test_it_is_evaluated_as_the_graph_it_was_written_from(desk):
+    results = [json.loads(invoke("eval", name, "--data", "digits", "--json")) for name in ("mine.tflite", "same.graph")]
+    assert results[0] == results[1]
+    assert results[0]["accuracy"] > 0.8
+    assert results[0]["executed_by"] == "integer reference"
+
+
+def test_it_is_diagnosed_beside_its_float_form(desk):
+    found = json.loads(
+        invoke("diagnose", "mine.tflite", "--float", "mine.onnx", "--calib", "digits", "--count", 16, "--json")
+    )
+    assert {row["layer"] for row in found["layers"]} if "layers" in found else found["rows"]
+
+
+def test_it_is_exported_to_c_and_to_the_fpga(desk):
+    invoke("export", "mine.tflite", "--target", "arm-m", "--target", "fpga", "--data", "digits", "-o", "out")
+    for target in ("arm-m", "fpga"):
+        part = read_bundle(desk / "out" / target).parts[0]
+        assert np.unique(part.outputs.argmax(1)).size > 3
+    assert "zero point" in invoke("export", "mine.tflite", "--target", "jetson", "--data", "digits", "-o", "j", code=1)
+
+
+def test_quantised_anew_it_is_symmetric_and_reaches_jetson(desk):
+    words = (
+        "quantize",
+        "mine.tflite",
+        "--scheme",
+        "w8a8-sym",
+        "--preset",
+        "fast",
+        "--calib",
+        "digits",
+        "-o",
+        "sym.graph",
+    )
+    assert "quantised already" in invoke(*words, code=1)
+    assert not (desk / "sym.graph").exists()
+    assert "w8a8-sym" in invoke(*words, "--anew")
+    invoke("export", "sym.graph", "--target", "jetson", "--data", "digits", "-o", "out")
+    before, after = (
+        json.loads(invoke("eval", name, "--data", "digits", "--json"))["accuracy"]
+        for name in ("mine.tflite", "sym.graph")
+    )
+    assert abs(before - after) < 0.05
+
+
+@pytest.mark.parametrize("words", [("eval", "--data"), ("export", "-o", "out", "--target", "arm-m", "--data")])
+def test_damage_is_one_line_that_names_the_file(desk, words):
+    data = (desk / "mine.tflite").read_bytes()
+    for damaged in (data[:200], data[:4] + b"TFL4" + data[8:], b"", b"\xff" * 100):
+        (desk / "mine.tflite").write_bytes(damaged)
+        command, *options = words
+        message = invoke(command, "mine.tflite", *options, "digits", code=1)
+        assert message.startswith("Error: mine.tflite: ")
+        assert not (desk / "out").exists()
+    assert "there is no file 'none.tflite'" in invoke("eval", "none.tflite", "--data", "digits", code=1)
