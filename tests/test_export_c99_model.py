@@ -94,7 +94,7 @@ def test_self_test_passes_and_notices_an_altered_vector_and_an_unwritten_output(
     bad = subprocess.run(["./toy_test"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (1, f"toy: vector 0, output 0 is {int(first)}, expected {int(first) ^ 1}\n")
     (tmp_path / "toy_vectors.h").write_text(vectors)
-    call = model.index("    conv(", model.index("/* 4: fc */"))
+    call = model.index("    conv_byte(", model.index("/* 4: fc */"))
     (tmp_path / "toy.c").write_text(model[:call] + "    (void)output; " + model[call:].replace("output", "tensor1", 1))
     assert build(tmp_path).stderr == ""
     assert subprocess.run(["./toy_test"], cwd=tmp_path, capture_output=True, check=False).returncode == 1
@@ -161,11 +161,12 @@ def test_facts_count_what_the_files_hold(tmp_path):
     graph = toy_graph()
     facts, _ = written(graph, tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["CMakeLists.txt", "toy.c", "toy.h", "toy_test.c", "toy_vectors.h"]
+    assert names == ["CMakeLists.txt", "toy.c", "toy.h", "toy_python.py", "toy_test.c", "toy_vectors.h"]
     assert facts["layout"] == "NHWC" and facts["sources"] == ["toy.c"]
     assert f"#define TOY_ARENA_BYTES {facts['arena_bytes']}\n" in (tmp_path / "toy.h").read_text()
-    weights = 8 * 27 + 8 * 9 + 10 * 8
-    assert facts["weight_bytes"] == weights + (8 + 8 + 10) * (4 + 4 + 1) + 2 * (4 + 1)
+    # Blocks of four channels by four taps, and a bias, a mantissa and a shift for each channel of a block.
+    weights = 8 * 28 + 8 * 9 + 12 * 8
+    assert facts["weight_bytes"] == weights + (8 + 8 + 12) * (4 + 4 + 4) + 2 * (4 + 1)
 
 
 def test_only_the_kernels_that_are_used_are_written(tmp_path):

@@ -7,20 +7,24 @@ import numpy as np
 from export.c99.layout import c_type
 from export.c99.numbers import TYPES, requant, signed_type, units, units_range, units_type
 from export.c99.piece import Constants, Context, Piece, array, requant_constants, structure
+from export.c99.step_byte import SIMD, conv_byte, depthwise_byte, fits_bytes
 from export.c99.template import Kernel, Tokens
+from export.c99.window import window_fields
 from quant.fixedpoint import INT32_LIMIT
 from quant.formats import INT8, Format, IntArray
 from quant.program import ConvStep
 
 CLIP_WINDOW = Kernel("clip_window", "clip_window")
-SIMD = Kernel("simd", "simd")
 TAPS = Kernel("taps_struct", "taps_struct")
 
 
 def conv_piece(context: Context, step: ConvStep) -> Piece:
-    """Return the C of a convolution: the depthwise kernel where it applies, else patches and dot products."""
+    """Return the C of a convolution: kernels for signed bytes or for any format, depthwise where that applies."""
+    in_bytes = fits_bytes(context, step, _stored_format(step))
     if _is_depthwise(context, step):
-        return _depthwise(context, step)
+        return depthwise_byte(context, step) if in_bytes and step.op.dilations[0] == 1 else _depthwise(context, step)
+    if in_bytes and step.op.groups == 1:
+        return conv_byte(context, step)
     return _patches(context, step)
 
 
@@ -146,24 +150,4 @@ def _bias_type(step: ConvStep) -> str:
 
 
 def _window(context: Context, step: ConvStep) -> str:
-    height, width, channels = context.image(step.x)
-    out_height, out_width, out_channels = context.image(step.y)
-    fields = {
-        "height": height,
-        "width": width,
-        "channels": channels,
-        "out_height": out_height,
-        "out_width": out_width,
-        "out_channels": out_channels,
-        "kernel_height": step.weight.shape[2],
-        "kernel_width": step.weight.shape[3],
-        "stride_y": step.op.strides[0],
-        "stride_x": step.op.strides[1],
-        "pad_top": step.op.pads[0],
-        "pad_left": step.op.pads[1],
-        "dilation_y": step.op.dilations[0],
-        "dilation_x": step.op.dilations[1],
-        "groups": step.op.groups,
-        "zero": step.x_zero,
-    }
-    return structure("window", context.label("window"), fields)
+    return structure("window", context.label("window"), window_fields(context, step))

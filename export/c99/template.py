@@ -14,7 +14,7 @@ Tokens = tuple[tuple[str, str], ...]
 #: Templates whose kernels carry the name of a number format or type, which says what they do.
 KEPT = (
     "format_integer", "format_table", "ordinal_integer", "ordinal_minifloat", "code_integer", "code_minifloat",
-    "requant_q31", "requant_right", "requant_wide", "divide",
+    "requant_q31", "requant_right", "requant_wide", "divide", "gather_byte",
 )  # fmt: skip
 
 

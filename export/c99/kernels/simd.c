@@ -10,6 +10,26 @@ static inline uint32_t load_word(const void *from)
     return word;
 }
 
+/* Load eight bytes that lie at a multiple of four, and move the pointer on. */
+#if defined(__GNUC__)
+#define LOAD_PAIR(pair, from, step) \
+    __asm__("ldrd %Q0, %R0, [%1], #" #step : "=r"(pair), "+r"(from) : "m"(*(const char(*)[8])(const void *)(from)))
+#else
+#define LOAD_PAIR(pair, from, step) (memcpy(&(pair), from, 8), (from) += (step) / (int)sizeof *(from))
+#endif
+
+/* The high word of 2^31 + a * b. */
+static inline int32_t high_rounded(int32_t a, int32_t b)
+{
+#if defined(__GNUC__)
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
+#else
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+#endif
+}
+
 /* Bytes 0 and 2 of a word, each sign-extended to 16 bits. */
 static inline int16x2_t even_bytes(uint32_t word)
 {

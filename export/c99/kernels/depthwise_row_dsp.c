@@ -1,0 +1,71 @@
+#if defined(DUAL_MAC)
+#define MAX_TAPS 25
+
+/* Weights of four channels as 16-bit numbers, even channels before odd ones, in the order in which rows lie in the ring. */
+static void widen_taps(const struct ring *p, const int8_t *weight, uint32_t *taps)
+{
+    int32_t i, j;
+    for (i = 0; i < p->kernel_height; i++) {
+        const int32_t row = i - p->first + (i < p->first ? p->kernel_height : 0);
+        const int8_t *from = weight + row * p->kernel_width * p->channels;
+        for (j = p->kernel_width; j > 0; j--) {
+            const uint32_t word = load_word(from);
+            *taps++ = (uint32_t)even_bytes(word);
+            *taps++ = (uint32_t)odd_bytes(word);
+            from += p->channels;
+        }
+    }
+}
+
+/* Four channels of one output row; `height` and `width` are those of the kernel. */
+static inline void four_channels(const struct ring *p, const uint32_t *taps, const struct quad *q, int8_t *y,
+                                 const int8_t *rows, int32_t height, int32_t width)
+{
+    const int32_t channels = p->channels, tap_step = p->dilation * channels, step = p->stride * channels;
+    const int32_t row_step = p->row_step, zero = p->zero;
+    int32_t n, i, j;
+    for (n = p->count; n > 0; n--) {
+        const int8_t *row = rows;
+        const uint32_t *tap = taps;
+        int32_t a = q->bias[0], b = q->bias[1], c = q->bias[2], d = q->bias[3];
+        for (i = 0; i < height; i++) {
+            const int8_t *from = row;
+            for (j = 0; j < width; j++) {
+                const uint32_t word = load_word(from);
+                const int16x2_t u02 = even_bytes(word), u13 = odd_bytes(word);
+                uint64_t pair;
+                LOAD_PAIR(pair, tap, 8);
+                a = __smlabb(u02, (int16x2_t)(uint32_t)pair, a);
+                c = __smlatt(u02, (int16x2_t)(uint32_t)pair, c);
+                b = __smlabb(u13, (int16x2_t)(uint32_t)(pair >> 32), b);
+                d = __smlatt(u13, (int16x2_t)(uint32_t)(pair >> 32), d);
+                from += tap_step;
+            }
+            row += row_step;
+        }
+        y[0] = to_code(a, q->mantissa[0], q->shift[0], zero);
+        y[1] = to_code(b, q->mantissa[1], q->shift[1], zero);
+        y[2] = to_code(c, q->mantissa[2], q->shift[2], zero);
+        y[3] = to_code(d, q->mantissa[3], q->shift[3], zero);
+        y += channels;
+        rows += step;
+    }
+}
+
+static void depthwise_row(const struct ring *p, const int8_t *weight, const struct quad *quads, int8_t *y)
+{
+    const int32_t whole = p->kernel_height * p->kernel_width > MAX_TAPS ? 0 : p->channels & ~3;
+    uint64_t taps[MAX_TAPS];
+    int32_t c;
+    for (c = 0; c < whole; c += 4) {
+        uint32_t *const words = (uint32_t *)(void *)taps;
+        widen_taps(p, weight + c, words);
+        if (p->kernel_height == 3 && p->kernel_width == 3) {
+            four_channels(p, words, quads + c / 4, y + c, p->rows + c, 3, 3);
+        } else {
+            four_channels(p, words, quads + c / 4, y + c, p->rows + c, p->kernel_height, p->kernel_width);
+        }
+    }
+    depthwise_rest(p, weight, quads, y, whole);
+}
+#endif

@@ -1,0 +1,152 @@
+"""Convolutions of signed bytes as C: kernels with one inner routine per instruction set, zero points in the biases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.c99.layout import c_type
+from export.c99.numbers import SHORT_LIMIT, TYPES
+from export.c99.piece import Constants, Context, Piece, array, structure
+from export.c99.template import Kernel
+from export.c99.window import window_fields
+from quant.fixedpoint import INT32_LIMIT
+from quant.formats import Format, IntArray
+from quant.program import ConvStep
+
+SIMD = Kernel("simd", "simd")
+QUAD = Kernel("quad", "quad")
+RING = Kernel("ring", "ring")
+PUT_BYTES = Kernel("put_bytes", "put_bytes")
+TO_CODE = Kernel("to_code", "to_code", (), (SIMD,))
+CLAMP = Kernel("clamp_bytes", "clamp_bytes")
+PATCH = Kernel("conv_patch", "conv_patch", (), (SIMD, PUT_BYTES))
+#: One for each instruction set, each inside its own #if.
+CONV_BLOCKS = tuple(
+    Kernel(name, name, (), (QUAD, PATCH, TO_CODE)) for name in ("conv_block_dsp", "conv_block_portable")
+)
+DEPTHWISE_ROWS = tuple(
+    Kernel(name, name, (), (RING, QUAD, TO_CODE)) for name in ("depthwise_row_portable", "depthwise_row_dsp")
+)
+
+#: Right shifts that leave room for the rounding term and the zero point (`to_code`).
+SHIFTS = range(0, 22)
+BYTE = range(-128, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """Biases with the input's zero point inside, [O] int64, and the multipliers of every output channel, [O] each."""
+
+    bias: IntArray
+    mantissa: IntArray
+    shift: IntArray
+
+
+def folded(step: ConvStep) -> Folded:
+    """Return the constants of a step's output channels: bias - x_zero * sum(weights), mantissas, shifts minus one."""
+    channels = len(step.bias)
+    sums = step.weight.reshape(channels, -1).astype(np.int64).sum(axis=1)
+    multipliers = step.requant.multipliers * (channels if len(step.requant.multipliers) == 1 else 1)
+    return Folded(
+        step.bias - step.x_zero * sums,
+        np.array([m.mantissa for m in multipliers], dtype=np.int64),
+        np.array([-m.exponent - 1 for m in multipliers], dtype=np.int64),
+    )
+
+
+def fits_bytes(context: Context, step: ConvStep, stored: Format) -> bool:
+    """Whether a convolution may use the kernels of this module: signed bytes everywhere, sums and shifts in range.
+
+    Sums of plain codes must fit int32 on their way, also where those of codes minus the zero point do.
+    """
+    x, y = context.format(step.x), context.format(step.y)
+    if {c_type(fmt) for fmt in (x, y, stored)} != {"int8_t"} or x.is_minifloat or y.is_minifloat or stored.is_minifloat:
+        return False
+    rule, own = step.requant, folded(step)
+    weights = np.abs(step.weight.reshape(len(own.bias), -1)).astype(np.int64).sum(axis=1)
+    reach = int((weights * 128 + np.abs(own.bias)).max(initial=0))
+    short = step.acc_max < SHORT_LIMIT and reach < INT32_LIMIT and all(int(s) in SHIFTS for s in own.shift)
+    return short and step.x_zero in BYTE and rule.zero in BYTE
+
+
+def quads(name: str, own: Folded) -> Constants:
+    """Return an array of `struct quad`: four channels each, the last filled up with zeros."""
+    rows = np.stack([own.bias, own.mantissa, own.shift])
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(3, -1, 4).transpose(1, 0, 2)
+    body = ",\n".join("    {" + ", ".join("{" + ", ".join(map(str, r)) + "}" for r in q.tolist()) + "}" for q in padded)
+    return Constants(f"static const struct quad {name}[{len(padded)}] = {{\n{body}\n}};", 4 * padded.size)
+
+
+def in_blocks(weight: IntArray) -> IntArray:
+    """Order weights [O, C, kh, kw] as blocks of 4 channels x 4 taps: [O/4, taps/4, 4, 4], filled up with zeros.
+
+    Taps are counted by row, column, channel.
+    """
+    out = weight.shape[0]
+    rows = weight.transpose(0, 2, 3, 1).reshape(out, -1)
+    padded = np.pad(rows, ((0, -out % 4), (0, -rows.shape[1] % 4)))
+    blocks = padded.reshape(padded.shape[0] // 4, 4, -1, 4).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(blocks)
+
+
+def conv_byte(context: Context, step: ConvStep) -> Piece:
+    """Return the C of a convolution of one group, or of a fully connected layer."""
+    spare = _gather("gather_words", "patch_t", ("put_codes", "put_zeros"), "DUAL_MAC")
+    plain = _gather("gather_bytes", "int8_t", ("put_bytes", "put_equal_bytes"), None)
+    kernel = Kernel("conv_byte", "conv_byte", (), (TYPES, spare, plain, *CONV_BLOCKS, CLAMP))
+    taps = int(np.prod(step.weight.shape[1:]))
+    rounded = -(-taps // 4) * 4
+    # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words.
+    scratch = (4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded
+    parts = (
+        _aligned(array("int8_t", context.label("weight"), in_blocks(step.weight).ravel().tolist())),
+        quads(context.label("quads"), folded(step)),
+        Constants(_window(context, step), 0),
+    )
+    return _piece(context, step, kernel, parts, scratch)
+
+
+def depthwise_byte(context: Context, step: ConvStep) -> Piece:
+    """Return the C of a depthwise convolution, rows not dilated."""
+    kernel = Kernel("depthwise_byte", "depthwise_byte", (), (TYPES, PUT_BYTES, *DEPTHWISE_ROWS, CLAMP))
+    channels, _, height, width = step.weight.shape
+    columns = (context.image(step.y)[1] - 1) * step.op.strides[1] + (width - 1) * step.op.dilations[1] + 1
+    parts = (
+        _aligned(array("int8_t", context.label("weight"), step.weight.reshape(channels, -1).T.ravel().tolist())),
+        quads(context.label("quads"), folded(step)),
+        Constants(_window(context, step), 0),
+    )
+    return _piece(context, step, kernel, parts, height * columns * channels)
+
+
+def _gather(name: str, patch: str, puts: tuple[str, str], only: str | None) -> Kernel:
+    lines = (f"#if defined({only})\n", "\n#endif") if only else ("", "")
+    tokens = (("P_T", patch), ("PUT_CODES", puts[0]), ("PUT_ZEROS", puts[1]))
+    return Kernel("gather_byte", name, (*tokens, ("FIRST_LINE", lines[0]), ("LAST_LINE", lines[1])), (TYPES, PATCH))
+
+
+def _aligned(constants: Constants) -> Constants:
+    return Constants(constants.text.replace("static const", "static const ALIGNED16", 1), constants.size_bytes)
+
+
+def _piece(context: Context, step: ConvStep, kernel: Kernel, parts: tuple[Constants, ...], scratch: int) -> Piece:
+    operands = [context.names[step.x], context.label("weight"), context.label("quads"), context.names[step.y]]
+    call = f"{kernel.name}({', '.join(operands)}, {context.label('patches')}, &{context.label('window')});"
+    return Piece((kernel,), tuple(p.text for p in parts), (call,), sum(p.size_bytes for p in parts), "int8_t", scratch)
+
+
+def _window(context: Context, step: ConvStep) -> str:
+    fields = window_fields(context, step)
+    fields |= {"y_zero": step.requant.zero, "low": step.requant.low, "high": step.requant.high}
+    return structure("window", context.label("window"), fields | {"direct": int(_is_direct(context, step))})
+
+
+def _is_direct(context: Context, step: ConvStep) -> bool:
+    """Whether every window is one pixel of the image, in whole words."""
+    height, width, channels = context.image(step.x)
+    rows, columns, _ = context.image(step.y)
+    reach = ((rows - 1) * step.op.strides[0], (columns - 1) * step.op.strides[1])
+    single = step.weight.shape[2:] == (1, 1) and step.op.pads[:2] == (0, 0)
+    return single and channels % 4 == 0 and reach[0] < height and reach[1] < width
