@@ -61,8 +61,8 @@ static void conv_block(const patch_t *patches, int32_t step, int32_t positions, 
         y += 4;
     }
     for (i = 0; i < left + 4 && left < 0; i++) {
-        y[i - 4] = spare[i];
         y[row + i - 4] = spare[i + 4];
+        y[i - 4] = spare[i];
     }
 }
 #endif
