@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from devices.errors import DeviceError
-from edge.commands import bundle, diagnose, explore, finetune, lists, model, run
+from edge.commands import bundle, diagnose, explore, finetune, lists, model, package, run
 from edge.errors import EdgeError
 from export.errors import ExportError
 from quant.errors import QuantError
@@ -21,6 +21,7 @@ COMMANDS = (
     explore.sweep,
     explore.search,
     model.export,
+    package.package,
     bundle.verify,
     bundle.profile,
     model.evaluate,

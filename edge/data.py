@@ -85,3 +85,17 @@ def with_preprocess(
     except ExportError as error:
         raise EdgeError(f"data '{dataset.name}': {error}") from error
     return replace(dataset, preprocess=changed)
+
+
+def with_resize(dataset: Dataset, resize: str | None) -> Dataset:
+    """Return the data set with a declared resize for images of other sizes; None keeps it.
+
+    Raises:
+        EdgeError: the data set does not hold pixels.
+    """
+    if resize is None:
+        return dataset
+    try:
+        return replace(dataset, preprocess=replace(dataset.preprocess, resize=resize))
+    except ExportError as error:
+        raise EdgeError(f"data '{dataset.name}': {error}") from error

@@ -84,7 +84,7 @@ def test_reading_commands_take_json(command):
 @pytest.mark.parametrize("command", COMMANDS, ids=named)
 def test_what_writes_to_a_place_that_may_be_taken_has_force(command):
     flags = {option for parameter in command.params for option in parameter.opts}
-    assert ("--force" in flags) == (command.name in ("quantize", "finetune", "export", "report"))
+    assert ("--force" in flags) == (command.name in ("quantize", "finetune", "export", "package", "report"))
 
 
 def test_every_command_is_listed_in_order():

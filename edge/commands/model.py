@@ -18,6 +18,9 @@ from edge.commands.common import (
     refuse_existing,
 )
 
+#: The same as `export.preprocess.RESIZES`, which takes numpy to import; a test compares them.
+RESIZES = ("nearest", "bilinear", "crop-nearest", "crop-bilinear")
+
 model_argument = click.argument("model")
 weights_option = click.option(
     "--weights", type=click.Path(path_type=Path), help="Weights (.npz) of a factory's module."
@@ -127,6 +130,11 @@ def evaluate(
 @click.option("--vectors", type=click.IntRange(min=2), default=16, show_default=True, help="How many test vectors.")
 @click.option("--float", "float_model", help="The float model, for targets that write it (jetson-nano, jetson-tx2).")
 @click.option("--cut", help="Divide the network after this tensor into head and tail.")
+@click.option(
+    "--resize",
+    type=click.Choice(RESIZES),
+    help="How applications bring images of another size to the network's; crop- takes the middle in its shape.",
+)
 @click.option("--name", help="The bundle's name; default: the model's.")
 @output_option
 @force_option
@@ -140,6 +148,7 @@ def export(
     vectors: int,
     float_model: str | None,
     cut: str | None,
+    resize: str | None,
     name: str | None,
     output: Path,
     force: bool,
@@ -149,6 +158,7 @@ def export(
     MODEL is FILE.graph, a QDQ FILE.onnx or a quantised FILE.tflite. The bundles of several targets become folders in
     OUTPUT.
     """
+    from edge.data import with_resize
     from edge.quantizing import ExportJob, export_models, places_of
     from export.targets import find_target
 
@@ -156,7 +166,7 @@ def export(
     places = places_of(targets, output)
     for place in places:
         refuse_existing(place, force)
-    dataset = load_data(data, pixel_scale, mean, std, test_share=1)
+    dataset = with_resize(load_data(data, pixel_scale, mean, std, test_share=1), resize)
     job = ExportJob(model, float_model, dataset, vectors, cut, name)
     made = export_models(job, targets, output, overwrite=force)
     for place, bundle in zip(places, made, strict=True):
