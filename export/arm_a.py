@@ -25,6 +25,8 @@ TARGET = Target(
             ops.Conv,
             ops.Gemm,
             ops.Add,
+            ops.Mul,
+            ops.Function,
             ops.Clip,
             ops.Minimum,
             ops.Pad,

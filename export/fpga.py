@@ -15,7 +15,21 @@ from quant import operators as ops
 from quant.formats import FORMATS
 from quant.program import ConvStep
 
-_OPERATORS = tuple(op for op in ops.OPERATORS if op not in (ops.BatchNorm, ops.Softmax))
+_OPERATORS = (
+    ops.Conv,
+    ops.Gemm,
+    ops.Add,
+    ops.Clip,
+    ops.Minimum,
+    ops.Pad,
+    ops.Slice,
+    ops.Concat,
+    ops.MaxPool,
+    ops.AveragePool,
+    ops.Mean,
+    ops.Reshape,
+    ops.Requantize,
+)
 _FORMATS = tuple(fmt.name for fmt in FORMATS)
 
 

@@ -11,7 +11,23 @@ from quant import operators as ops
 ACTIVATIONS = ("int8", "uint8", *(f"{sign}int{bits}" for bits in range(7, 1, -1) for sign in ("", "u")))
 #: Stored as int8 whatever their width.
 WEIGHTS = tuple(f"int{bits}" for bits in range(8, 1, -1))
-OPERATORS = tuple(op for op in ops.OPERATORS if op not in (ops.BatchNorm, ops.Softmax))
+OPERATORS = (
+    ops.Conv,
+    ops.Gemm,
+    ops.Add,
+    ops.Mul,
+    ops.Function,
+    ops.Clip,
+    ops.Minimum,
+    ops.Pad,
+    ops.Slice,
+    ops.Concat,
+    ops.MaxPool,
+    ops.AveragePool,
+    ops.Mean,
+    ops.Reshape,
+    ops.Requantize,
+)
 
 
 def write(source: Source, folder: Path) -> Facts:

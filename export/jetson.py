@@ -19,14 +19,31 @@ from quant.formats import FORMATS
 
 _WEIGHTS = tuple(f"int{bits}" for bits in range(8, 1, -1))
 _EVERY_FORMAT = tuple(fmt.name for fmt in FORMATS)
+_OPERATORS = (
+    ops.Conv,
+    ops.Gemm,
+    ops.Add,
+    ops.Mul,
+    ops.Function,
+    ops.Clip,
+    ops.Minimum,
+    ops.Pad,
+    ops.Slice,
+    ops.Concat,
+    ops.MaxPool,
+    ops.AveragePool,
+    ops.Mean,
+    ops.Reshape,
+    ops.Requantize,
+)
 _INT8 = Capability(
     weights=_WEIGHTS,
     activations=("int8",),
-    operators=tuple(op for op in ops.OPERATORS if op not in (ops.BatchNorm, ops.Softmax)),
+    operators=_OPERATORS,
     symmetric=True,
 )
 #: FP16 is written from the float graph, so any quantised graph will do.
-_FP16 = Capability(weights=_EVERY_FORMAT, activations=_EVERY_FORMAT, operators=ops.OPERATORS)
+_FP16 = Capability(weights=_EVERY_FORMAT, activations=_EVERY_FORMAT, operators=_OPERATORS)
 
 
 def write(profile: Profile, source: Source, folder: Path) -> Facts:

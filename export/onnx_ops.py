@@ -61,8 +61,10 @@ def _operator(graph: Graph, node: Node, inputs: tuple[str, ...], output: str, dt
             return operation("Conv", inputs, output, _conv_attributes(node.op, graph.shape(node.inputs[1])))
         case ops.Gemm():
             return operation("Gemm", inputs, output, {"transB": 1})
-        case ops.Add():
-            return operation("Add", inputs, output)
+        case ops.Add() | ops.Mul():
+            return operation(node.kind, inputs, output)
+        case ops.Function():
+            return _function(node.op, inputs[0], output)
         case ops.Clip():
             return clip(inputs[0], output, (node.op.low, node.op.high), dtype)
         case ops.Minimum():
@@ -104,6 +106,21 @@ def clip(source: str, output: str, limits: tuple[float, float], dtype: np.dtype[
     constants = [scalar(n, v, dtype) for n, v in zip(names, limits, strict=True) if n]
     inputs = (source, *names) if names[1] else (source, names[0])
     return join((*constants, operation("Clip", inputs, output)))
+
+
+def _function(op: ops.Function, source: str, output: str) -> Fragment:
+    """Return a function in operators that opset 13 has: x times its gate where ONNX has no own word for it."""
+    attributes: dict[str, dict[str, object]] = {
+        "hard_sigmoid": {"alpha": op.alpha, "beta": op.beta},
+        "leaky_relu": {"alpha": op.alpha},
+    }
+    gates = {"swish": ("Sigmoid", {}), "hard_swish": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5})}
+    if op.name in gates:
+        kind, values = gates[op.name]
+        gate = operation(kind, (source,), f"{output}_gate", values)
+        return join((gate, operation("Mul", (source, f"{output}_gate"), output)))
+    kinds = {"hard_sigmoid": "HardSigmoid", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid"}
+    return operation(kinds.get(op.name, "Tanh"), (source,), output, attributes.get(op.name, {}))
 
 
 def _minimum(op: ops.Minimum, source: str, output: str, like: tuple[int, np.dtype[Any]]) -> Fragment:

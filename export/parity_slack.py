@@ -12,20 +12,22 @@ from quant.program import (
     AveragePoolStep,
     ConvStep,
     MeanStep,
-    MoveStep,
+    MulStep,
     Program,
     RequantizeStep,
     Step,
+    TableStep,
     WideAddStep,
 )
+from quant.steps import reads
 
 #: Steps that round, and may therefore differ by one step in a runtime with its own rounding.
-ROUNDING = (ConvStep, AddStep, WideAddStep, MeanStep, RequantizeStep, AveragePoolStep)
+ROUNDING = (ConvStep, AddStep, WideAddStep, MulStep, TableStep, MeanStep, RequantizeStep, AveragePoolStep)
 
 
 def sources(step: Step) -> tuple[str, ...]:
     """Return the activations that a step reads."""
-    return step.xs if isinstance(step, AddStep | WideAddStep | MoveStep) else (step.x,)
+    return reads(step)
 
 
 def allowed_steps(program: Program, step: Step, slack: Mapping[str, float]) -> float:
@@ -39,6 +41,9 @@ def allowed_steps(program: Program, step: Step, slack: Mapping[str, float]) -> f
             of its weights' magnitudes, a sum of addends as much as their scales say.
     """
     own = 1.0 if isinstance(step, ROUNDING) else 0.0
+    if isinstance(step, TableStep):
+        # The runtime computes the real function; so far is the table itself from that.
+        own += step.off
     if not any(slack[name] for name in sources(step)):
         return own
     if isinstance(step, ConvStep):
@@ -46,7 +51,24 @@ def allowed_steps(program: Program, step: Step, slack: Mapping[str, float]) -> f
     if isinstance(step, AddStep | WideAddStep | MeanStep | RequantizeStep):
         grid = program.quant(step.y).scale[0]
         return own + sum(slack[name] * program.quant(name).scale[0] / grid for name in sources(step))
+    if isinstance(step, MulStep):
+        grid = program.quant(step.y).scale[0]
+        return own + _of_product(program, step, slack) / grid
+    if isinstance(step, TableStep):
+        # No function is steeper than hard-swish, whose slope is 1.5 at 3.
+        return own + 1.5 * slack[step.x] * program.quant(step.x).scale[0] / program.quant(step.y).scale[0]
     return own + max(slack[name] for name in sources(step))
+
+
+def _of_product(program: Program, step: MulStep, slack: Mapping[str, float]) -> float:
+    """Return by how much a product may differ when each factor is off by its slack: a db + b da + da db."""
+    off = [slack[name] * program.quant(name).scale[0] for name in step.xs]
+    most = []
+    for name in step.xs:
+        quant = program.quant(name)
+        ends = (quant.format.min - quant.zero, quant.format.max - quant.zero)
+        most.append(max(map(abs, ends)) * quant.scale[0])
+    return most[0] * off[1] + most[1] * off[0] + off[0] * off[1]
 
 
 def _gain(step: ConvStep) -> float:
@@ -58,14 +80,14 @@ def _gain(step: ConvStep) -> float:
 
 
 def behind_clamps(program: Program, step: Step, values: Mapping[str, Array], shown: Mapping[str, Array]) -> Array:
-    """Return where a sum's addend, kept in float by the runtime, stands at a limit of its format: a mask like `step.y`.
+    """Return where an operand that the runtime keeps in float stands at a limit of its format: a mask like `step.y`.
 
-    The reference clamps such an addend and a float one goes on, so the sums have no bound there. Other steps spread
-    what they read over their output; for them nothing is left out.
+    The reference clamps such an operand of a sum, product or function and a float one goes on, so the results have no
+    bound there. Other steps spread what they read over their output; for them nothing is left out.
     """
     mask: Array = np.zeros(shown[step.y].shape, dtype=bool)
-    if isinstance(step, AddStep):
-        for name in step.xs:
+    if isinstance(step, AddStep | MulStep | TableStep):
+        for name in reads(step):
             if name not in shown and name != program.input:
                 fmt = program.quant(name).format
                 ordinals = fmt.to_ordinals(values[name])

@@ -34,14 +34,14 @@ class FlatTensor:
 
 @dataclass(frozen=True, slots=True)
 class FlatOp:
-    """One operator: names of the schema's enums and option fields; inputs and output by tensor name."""
+    """One operator: names of the schema's enums (`options` may be empty) and option fields; tensors by name."""
 
     code: str
     version: int
     inputs: tuple[str, ...]
     output: str
     options: str
-    fields: tuple[tuple[str, int | bool], ...] = ()
+    fields: tuple[tuple[str, float], ...] = ()
 
 
 class _AlignedBuffer:
@@ -143,8 +143,9 @@ def _operator(schema: Any, op: FlatOp, code: int, places: dict[str, int]) -> Any
     entry = schema.OperatorT()
     entry.opcodeIndex = code
     entry.inputs, entry.outputs = _ints([places[name] for name in op.inputs]), _ints([places[op.output]])
-    entry.builtinOptionsType = getattr(schema.BuiltinOptions, op.options)
-    entry.builtinOptions = getattr(schema, f"{op.options}T")()
+    if op.options:
+        entry.builtinOptionsType = getattr(schema.BuiltinOptions, op.options)
+        entry.builtinOptions = getattr(schema, f"{op.options}T")()
     for field, value in op.fields:
         setattr(entry.builtinOptions, field, value)
     return entry

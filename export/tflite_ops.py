@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.errors import ExportError
+from export.tflite_functions import function_piece
 from export.tflite_layers import average_pool_piece, conv_piece, gemm_piece, max_pool_piece
 from export.tflite_moves import move_piece
 from export.tflite_piece import Piece, clamped, constant, flat_op, fused, limits
@@ -24,8 +25,11 @@ def node_piece(graph: Graph, node: Node) -> Piece:
             return conv_piece(graph, node, node.op)
         case ops.Gemm():
             return gemm_piece(graph, node)
-        case ops.Add():
-            return fused(graph, node, flat_op("ADD", 2, node.inputs, node.output, "AddOptions"))
+        case ops.Add() | ops.Mul():
+            main = flat_op(node.kind.upper(), 2, node.inputs, node.output, f"{node.kind}Options")
+            return fused(graph, node, main)
+        case ops.Function():
+            return function_piece(graph, node, node.op)
         case ops.Mean():
             return _mean(graph, node, node.op)
         case ops.Requantize():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.tflite_flat import FlatOp, FlatTensor
-from export.tflite_layout import file_shape, file_zero, offset
+from export.tflite_layout import file_dtype, file_shape, file_type, file_zero, offset
 from quant.formats import Array
 from quant.graph import Graph, Node, Quant
 from quant.program import clip_ordinals
@@ -40,8 +40,8 @@ def with_tensors(piece: Piece, *tensors: FlatTensor) -> Piece:
 
 
 def activation(name: str, shape: tuple[int, ...], quant: Quant) -> FlatTensor:
-    """Return the int8 tensor of an activation; `shape` is in file layout."""
-    return FlatTensor(name, shape, "INT8", (quant.scale[0],), file_zero(quant))
+    """Return the int8 or int16 tensor of an activation; `shape` is in file layout."""
+    return FlatTensor(name, shape, file_type(quant.format), (quant.scale[0],), file_zero(quant))
 
 
 def constant(name: str, values: Array) -> FlatTensor:
@@ -50,19 +50,18 @@ def constant(name: str, values: Array) -> FlatTensor:
 
 
 def bound(name: str, quant: Quant, ordinal: int) -> FlatTensor:
-    """Return a one-value int8 constant on the grid of an activation."""
-    data = np.array([ordinal - offset(quant.format)], np.int8).tobytes()
-    return FlatTensor(name, (1,), "INT8", (quant.scale[0],), file_zero(quant), data=data)
+    """Return a one-value constant on the grid of an activation."""
+    return limits(name, quant, (ordinal,), 1)
 
 
 def limits(name: str, quant: Quant, ordinals: tuple[int, ...], rank: int) -> FlatTensor:
-    """Return an int8 constant on the grid of an activation with one value per channel of `rank` axes."""
-    data = (np.array(ordinals) - offset(quant.format)).astype(np.int8).tobytes()
+    """Return a constant on the grid of an activation with one value per channel, the last of `rank` axes."""
+    data = (np.array(ordinals) - offset(quant.format)).astype(file_dtype(quant.format)).tobytes()
     shape = (*(1,) * (rank - 1), len(ordinals))
-    return FlatTensor(name, shape, "INT8", (quant.scale[0],), file_zero(quant), data=data)
+    return FlatTensor(name, shape, file_type(quant.format), (quant.scale[0],), file_zero(quant), data=data)
 
 
-def flat_op(code: str, version: int, inputs: tuple[str, ...], output: str, options: str, **fields: int) -> FlatOp:
+def flat_op(code: str, version: int, inputs: tuple[str, ...], output: str, options: str, **fields: float) -> FlatOp:
     """Return an operator; `fields` are the fields of its options table that differ from the schema's defaults."""
     return FlatOp(code, version, inputs, output, options, tuple(fields.items()))
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from quant.formats import Format, integer, minifloat
+from quant.functions import fixed_range
 from quant.graph import Graph, Node, joined_by
-from quant.operators import MOVES, Clip, Conv, Gemm, Minimum
+from quant.operators import MOVES, Clip, Conv, Function, Gemm, Minimum, Mul
 from quant.ranges import Ranges, with_zero
 from quant.scheme import Formats, Scheme
 
@@ -72,7 +73,19 @@ def weight_formats(graph: Graph, scheme: Scheme) -> dict[str, Format]:
 
 def assign_ranges(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -> Ranges:
     """Return the range of every activation: shared where codes only move, and never too small for its multiplier."""
+    ranges = _fix_functions(graph, ranges, formats)
     return _share_ranges(graph, with_headroom(graph, _share_ranges(graph, ranges), formats))
+
+
+def _fix_functions(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -> Ranges:
+    """Give what a sigmoid or tanh makes the 8-bit grid that TFLite's operators write, whatever was measured."""
+    found = dict(ranges)
+    for node in graph.nodes:
+        fmt = formats[node.output]
+        fixed = fixed_range(node.op) if isinstance(node.op, Function) else None
+        if fixed is not None and fmt.bits == 8 and not fmt.is_minifloat:
+            found[node.output] = fixed
+    return found
 
 
 def _share_ranges(graph: Graph, ranges: Ranges) -> Ranges:
@@ -104,6 +117,9 @@ def with_headroom(graph: Graph, ranges: Ranges, formats: Mapping[str, Format]) -
         reach = _reach(graph, node, wide)
         steps = fmt.max_ordinal - fmt.min_ordinal
         least = reach * steps * 2.0**-29 if isinstance(node.op, Conv | Gemm) else reach * 2.0**-13
+        if isinstance(node.op, Function) and node.op.name == "hard_swish":
+            # TFLite's hard-swish needs an output step of at least 1/128 of its input's.
+            least = reach * 2.0**-6
         if high - low < least and not _reaches_clip(graph, node, high):
             wide[node.output] = (low, low + least)
     return wide
@@ -125,6 +141,8 @@ def _minimum_behind(graph: Graph, tensor: str) -> tuple[Minimum, ...]:
 def _reach(graph: Graph, node: Node, ranges: Ranges) -> float:
     """Return the largest magnitude a node can make from inputs anywhere in their ranges."""
     spans = [ranges[name][1] - ranges[name][0] for name in node.inputs if name in ranges]
+    if isinstance(node.op, Mul):
+        return float(np.prod(spans))
     if not isinstance(node.op, Conv | Gemm):
         return sum(spans)
     weight, bias = (np.abs(graph.weights[name].astype(np.float64)) for name in node.inputs[1:])

@@ -14,7 +14,7 @@ import numpy as np
 
 from quant.errors import QuantError
 from quant.formats import Array, Format
-from quant.operators import MOVES, Conv, Gemm, Minimum, Operator
+from quant.operators import FUNCTIONS, MOVES, Conv, Function, Gemm, Minimum, Mul, Operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,8 @@ def check(graph: Graph) -> Graph:
 
     Raises:
         QuantError: a tensor is unknown, read before it is made, made twice, a weight's shape differs from its
-            tensor's, a Minimum has not one limit a channel, or an operator that only moves codes changes their scale.
+            tensor's, a Minimum has not one limit a channel, factors do not fit each other, a Function is unknown, or
+            an operator that only moves codes changes their scale.
     """
     made = {graph.input, *graph.weights}
     for name, weight in graph.weights.items():
@@ -154,6 +155,10 @@ def check(graph: Graph) -> Graph:
         made.add(node.output)
         if isinstance(node.op, Minimum):
             _check_limits(graph, node, node.op)
+        elif isinstance(node.op, Function):
+            _check_function(node, node.op)
+        elif isinstance(node.op, Mul):
+            _check_product(graph, node)
         if graph.is_quantised:
             _check_quantised(graph, node)
     if graph.output not in made:
@@ -171,6 +176,29 @@ def _check_limits(graph: Graph, node: Node, op: Minimum) -> None:
         )
     if any(np.isnan(limit) for limit in op.limits):
         raise QuantError(f"node '{node.name}' (Minimum) has a limit that is not a number; give one per channel.")
+
+
+def _check_function(node: Node, op: Function) -> None:
+    known = {"hard_sigmoid": op.alpha > 0, "leaky_relu": 0 < op.alpha < 1}
+    if op.name not in FUNCTIONS:
+        raise QuantError(f"node '{node.name}' is the function '{op.name}'; known are {', '.join(FUNCTIONS)}.")
+    if not known.get(op.name, True) or not np.isfinite((op.alpha, op.beta)).all():
+        raise QuantError(
+            f"node '{node.name}' ({op.name}) has alpha {op.alpha} and beta {op.beta}; alpha must be above 0, of "
+            "leaky_relu below 1, and both finite."
+        )
+
+
+def _check_product(graph: Graph, node: Node) -> None:
+    """Check that the second factor has the first one's shape, or one value per channel of images."""
+    shapes = [graph.shape(name) for name in node.inputs]
+    whole = graph.shape(node.output)
+    if len(shapes) == 2 and shapes[0] == whole and shapes[1] in (whole, (*whole[:2], 1, 1)):
+        return
+    raise QuantError(
+        f"node '{node.name}' (Mul) multiplies {' and '.join(str(list(s)) for s in shapes)} into {list(whole)}; the "
+        "second factor must have the first one's shape, or [1, C, 1, 1]."
+    )
 
 
 def _check_quantised(graph: Graph, node: Node) -> None:

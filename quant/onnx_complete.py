@@ -16,11 +16,11 @@ from quant.errors import QuantError
 from quant.formats import INT8, Array
 from quant.graph import Graph, Node, Quant, Tensor, with_nodes
 from quant.onnx_output import give_output_grid
-from quant.operators import MOVES, Add, AveragePool, Clip, Conv, Gemm, Requantize, Softmax
+from quant.operators import MOVES, Add, AveragePool, Clip, Conv, Function, Gemm, Mul, Requantize, Softmax
 from quant.passes.drop_softmax import drop_softmax
 from quant.passes.fuse_clip import fuse_clip, meet
 
-_FUSES = (Conv, Gemm, Add, Requantize)
+_FUSES = (Conv, Gemm, Add, Mul, Function, Requantize)
 
 
 def complete(graph: Graph) -> Graph:

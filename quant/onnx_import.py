@@ -22,6 +22,7 @@ from quant.onnx_build import Build, start
 from quant.onnx_codes import clip_constant, dequantize, on_codes, quantize
 from quant.onnx_complete import complete
 from quant.onnx_fold import DAMAGED, first_line
+from quant.onnx_patterns import with_functions
 from quant.onnx_qonnx import fake_quantize
 from quant.onnx_read import read_onnx
 
@@ -33,7 +34,7 @@ def load_onnx(path: Path) -> Graph:
         QuantError: the file cannot be read, or holds something that is not understood; the message names the node,
             its op, input shapes and opset, and lists what is supported.
     """
-    build = start(read_onnx(path))
+    build = start(with_functions(read_onnx(path)))
     for node in build.model.nodes:
         try:
             _add_node(build, node)
@@ -86,6 +87,8 @@ def _add_float(build: Build, node: Any) -> None:
             layers.gemm(build, node)
         case "Add":
             layers.add(build, node)
+        case "Mul":
+            layers.mul(build, node)
         case "BatchNormalization":
             layers.batch_norm(build, node)
         case _:

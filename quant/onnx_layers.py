@@ -137,6 +137,27 @@ def add(build: Build, node: Any) -> None:
     build.emit(node, ops.Add(), names)
 
 
+def mul(build: Build, node: Any) -> None:
+    """Add a product of two tensors, the second perhaps one value per channel (squeeze and excite)."""
+    fixed = [i for i in (0, 1) if build.is_constant(node.input[i])]
+    if fixed:
+        raise convert.refuse(
+            build.model,
+            node,
+            f"input {fixed[0]} is a constant; only products of two activations are supported. "
+            "Write a factor per channel as BatchNormalization, or fold it into the layer before.",
+        )
+    names = (build.activation(node, 0), build.activation(node, 1))
+    whole = build.model.shapes[node.output[0]]
+    if build.shapes[names[0]] != whole:
+        names = (names[1], names[0])
+    if build.shapes[names[0]] != whole or build.shapes[names[1]] not in (whole, (*whole[:2], 1, 1)):
+        raise convert.refuse(
+            build.model, node, "only factors of one shape, or one of [1, C, 1, 1] beside an image, are supported."
+        )
+    build.emit(node, ops.Mul(), names)
+
+
 def _add_bias(build: Build, node: Any, index: int) -> None:
     """Fold an added constant into the bias of the Gemm or Conv before it (MatMul + Add)."""
     source, value = build.source(node.input[1 - index]), build.model.constants[build.source(node.input[index])]

@@ -27,18 +27,25 @@ SUPPORTED = (
     "Flatten",
     "Gemm",
     "GlobalAveragePool",
+    "HardSigmoid",
+    "HardSwish",
     "Identity",
+    "LeakyRelu",
     "MatMul",
     "MaxPool",
     "Min",
+    "Mul",
     "Pad",
     "QuantizeLinear",
     "ReduceMean",
     "Relu",
     "Reshape",
+    "Sigmoid",
     "Slice",
     "Softmax",
     "Squeeze",
+    "Swish",
+    "Tanh",
     "Transpose",
     "Unsqueeze",
 )
@@ -194,6 +201,29 @@ def minimum(model: OnnxModel, node: Any) -> ops.Minimum | ops.Clip:
     return ops.Minimum(limits=tuple(float(limit) for limit in limits))
 
 
+def function(model: OnnxModel, node: Any) -> ops.Function:
+    """Convert a function of one value; the defaults are ONNX's."""
+    attrs = attributes(node)
+    match node.op_type:
+        case "HardSigmoid":
+            found = ops.Function(
+                name="hard_sigmoid", alpha=float(attrs.get("alpha", 0.2)), beta=float(attrs.get("beta", 0.5))
+            )
+        case "LeakyRelu":
+            found = ops.Function(name="leaky_relu", alpha=float(attrs.get("alpha", 0.01)))
+        case "HardSwish":
+            found = ops.Function(name="hard_swish")
+        case _:
+            found = ops.Function(name=node.op_type.lower())
+    if found.name == "swish" and attrs.get("alpha", 1.0) != 1.0:
+        raise refuse(model, node, f"alpha {attrs['alpha']}; only x * sigmoid(x), alpha 1, is supported.")
+    if found.name in ("hard_sigmoid", "leaky_relu") and not found.alpha > 0:
+        raise refuse(model, node, f"alpha {found.alpha}; it must be above 0.")
+    if found.name == "leaky_relu" and found.alpha >= 1:
+        raise refuse(model, node, f"alpha {found.alpha}; it must be below 1.")
+    return found
+
+
 def mean(model: OnnxModel, node: Any) -> ops.Mean:
     """Convert GlobalAveragePool, and ReduceMean over height and width."""
     rank = len(model.shapes[node.input[0]])
@@ -293,6 +323,8 @@ def simple(model: OnnxModel, node: Any) -> ops.Operator:
     match node.op_type:
         case "Relu" | "Clip":
             return clip(model, node)
+        case "HardSigmoid" | "HardSwish" | "LeakyRelu" | "Sigmoid" | "Swish" | "Tanh":
+            return function(model, node)
         case "Min":
             return minimum(model, node)
         case "AveragePool":

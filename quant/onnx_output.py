@@ -13,7 +13,7 @@ import numpy as np
 from quant.errors import QuantError
 from quant.formats import INT8, Array, Format, integer
 from quant.graph import Graph, Node, Quant, Tensor
-from quant.operators import MOVES, Add, AveragePool, Conv, Gemm, Mean
+from quant.operators import MOVES, Add, AveragePool, Conv, Function, Gemm, Mean, Mul
 from quant.program import lower
 from quant.ranges import check_calibration
 from quant.reference import dequantise, fast_dot, quantise_input, run
@@ -55,7 +55,9 @@ def _output_chain(graph: Graph) -> list[str]:
 
 def _bound(graph: Graph, node: Node) -> float:
     """Return the largest magnitude a node can make; 0 where that is not known or needs the wide rule."""
-    quants = [graph.tensors[name].quant for name in node.inputs[: 2 if isinstance(node.op, Add | Conv | Gemm) else 1]]
+    quants = [
+        graph.tensors[name].quant for name in node.inputs[: 2 if isinstance(node.op, Add | Mul | Conv | Gemm) else 1]
+    ]
     known = [quant for quant in quants if quant is not None and not quant.format.is_minifloat]
     if len(known) < len(quants):
         return 0.0
@@ -64,6 +66,11 @@ def _bound(graph: Graph, node: Node) -> float:
         bound = max(-low, high)
     elif isinstance(node.op, Add):
         bound = max(-low, high) + max(map(abs, _span(known[1])))
+    elif isinstance(node.op, Mul):
+        bound = max(-low, high) * max(map(abs, _span(known[1])))
+    elif isinstance(node.op, Function):
+        # No function grows faster than its input, and all but 1 are below 1 where that is small.
+        bound = max(-low, high, 1.0)
     elif isinstance(node.op, Conv | Gemm):
         weight, bias = (graph.weights[name].astype(np.float64) for name in node.inputs[1:])
         rows = weight.reshape(len(weight), -1)

@@ -24,6 +24,9 @@ _PLAIN = {
     (MICROSOFT, "QLinearAveragePool"): "AveragePool",
     (MICROSOFT, "QLinearConcat"): "Concat",
     (MICROSOFT, "QLinearGlobalAveragePool"): "GlobalAveragePool",
+    (MICROSOFT, "QLinearLeakyRelu"): "LeakyRelu",
+    (MICROSOFT, "QLinearMul"): "Mul",
+    (MICROSOFT, "QLinearSigmoid"): "Sigmoid",
 }
 #: The same as the standard operators, from before those had 16- and 4-bit codes.
 _LINEAR = ("DequantizeLinear", "QuantizeLinear")
@@ -34,6 +37,9 @@ _LAYOUTS: dict[str, tuple[tuple[tuple[int, int, int], ...], tuple[int, int], int
     "Gemm": (((0, 1, 2), (3, 4, 5)), (7, 8), 6),
     "Add": (((0, 1, 2), (3, 4, 5)), (6, 7), None),
     "AveragePool": (((0, 1, 2),), (3, 4), None),
+    "LeakyRelu": (((0, 1, 2),), (3, 4), None),
+    "Mul": (((0, 1, 2), (3, 4, 5)), (6, 7), None),
+    "Sigmoid": (((0, 1, 2),), (3, 4), None),
     "GlobalAveragePool": (((0, 1, 2),), (3, 4), None),
 }
 #: Operators whose scales are computed from each input.

@@ -45,6 +45,10 @@ def write_operator(node: Node, output: str, rank: int) -> tuple[list[Any], list[
             return [make("Gemm", x, transB=1)], []
         case ops.Add():
             return [make("Add", x)], []
+        case ops.Mul():
+            return [make("Mul", x)], []
+        case ops.Function():
+            return _write_function(node, node.op, output), []
         case ops.Clip(low=low, high=high):
             return write_clip(node.name, x[0], output, (low, high))
         case ops.Minimum(limits=limits):
@@ -73,6 +77,20 @@ def write_operator(node: Node, output: str, rank: int) -> tuple[list[Any], list[
             return [make("Softmax", x, axis=-1)], []
         case ops.Requantize():
             raise QuantError(f"node '{node.name}': a Requantize has no float form.")
+
+
+def _write_function(node: Node, op: ops.Function, output: str) -> list[Any]:
+    from onnx import helper
+
+    x = node.inputs[0]
+    if op.name == "swish":
+        gate = f"{output}.gate"
+        made = helper.make_node("Sigmoid", [x], [gate], name=f"{node.name}.gate")
+        return [made, helper.make_node("Mul", [x, gate], [output], name=node.name)]
+    kinds = {"hard_sigmoid": "HardSigmoid", "hard_swish": "HardSwish", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid"}
+    names = {"hard_sigmoid": {"alpha": op.alpha, "beta": op.beta}, "leaky_relu": {"alpha": op.alpha}}
+    kind = kinds.get(op.name, "Tanh")
+    return [helper.make_node(kind, [x], [output], name=node.name, **names.get(op.name, {}))]
 
 
 def _write_slice(

@@ -26,6 +26,25 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mul:
+    """Elementwise product of two tensors: of one shape, or the second [1,C,1,1] for every pixel of the first."""
+
+
+#: What a `Function` may be. `alpha` is the slope of hard_sigmoid (max(0, min(1, alpha x + beta))) and of leaky_relu's
+#: negative side; swish is x sigmoid(x), hard_swish x max(0, min(6, x + 3)) / 6.
+FUNCTIONS = ("hard_sigmoid", "hard_swish", "leaky_relu", "sigmoid", "swish", "tanh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """One of FUNCTIONS of every value; in a quantised graph a table from input code to output code."""
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """Clamp to [low, high]; Relu is [0, inf]."""
 
@@ -117,6 +136,8 @@ Operator = (
     Conv
     | Gemm
     | Add
+    | Mul
+    | Function
     | Clip
     | Minimum
     | BatchNorm
@@ -135,6 +156,8 @@ OPERATORS: tuple[type[Operator], ...] = (
     Conv,
     Gemm,
     Add,
+    Mul,
+    Function,
     Clip,
     Minimum,
     BatchNorm,

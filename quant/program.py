@@ -1,7 +1,7 @@
 """A quantised graph lowered to integer steps: every scale turned into multipliers, shifts and clamps.
 
 The reference interpreter executes these steps, and the C and RTL exporters print them, so all three share one set of
-constants. Steps hold numpy arrays and therefore compare by identity.
+constants. The steps themselves are in `quant.steps`.
 """
 
 from __future__ import annotations
@@ -14,154 +14,49 @@ import numpy as np
 from quant import operators as ops
 from quant.errors import QuantError
 from quant.fixedpoint import INT32_LIMIT, WIDE_LIMIT, Multiplier, q31_multiplier, wide_multiplier
-from quant.formats import Array, Format, IntArray
+from quant.formats import Format
+from quant.functions import limits, table
 from quant.graph import Graph, Node, Quant, Tensor, check
 from quant.rounding import to_nearest_ordinals
+from quant.steps import (
+    AddStep,
+    AveragePoolStep,
+    ConvStep,
+    MaxPoolStep,
+    MeanStep,
+    MinimumStep,
+    MoveStep,
+    MulStep,
+    Requant,
+    RequantizeStep,
+    Step,
+    TableStep,
+    WideAddStep,
+)
+
+__all__ = [
+    "AddStep",
+    "AveragePoolStep",
+    "ConvStep",
+    "MaxPoolStep",
+    "MeanStep",
+    "MinimumStep",
+    "MoveStep",
+    "MulStep",
+    "Program",
+    "Requant",
+    "RequantizeStep",
+    "Step",
+    "TableStep",
+    "WideAddStep",
+    "clip_ordinals",
+    "limit_ordinals",
+    "lower",
+    "mean_multiplier",
+]
 
 #: Weights of the two addends of a minifloat sum are whole numbers of 2^-14 of the larger scale.
 WIDE_ADD_SHIFT = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Requant:
-    """Accumulator to codes: multiply, round on the grid of `format`, add `zero`, clamp ordinals to [low, high].
-
-    `multipliers` has one entry, or one per output channel. Integer formats use the Q31 rule, minifloats the wide
-    rule of `quant.fixedpoint`.
-    """
-
-    format: Format
-    multipliers: tuple[Multiplier, ...]
-    zero: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ConvStep:
-    """Convolution or (as a 1x1 convolution of a 1x1 image) a fully connected layer.
-
-    acc[o] = bias[o] + sum((x - x_zero) * weight[o]) in units; padding adds nothing. `acc_max` bounds |acc|
-    from the actual weights. `codes` are the weights as stored, in `weight_format`; `weight` is decoded to units.
-    """
-
-    name: str
-    x: str
-    y: str
-    op: ops.Conv
-    codes: Array
-    weight: IntArray
-    weight_format: Format
-    bias: IntArray
-    x_zero: int
-    requant: Requant
-    acc_max: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddStep:
-    """TFLite's quantised ADD: both addends shifted left by `left_shift`, scaled by `scales`, summed, requantised."""
-
-    name: str
-    xs: tuple[str, str]
-    y: str
-    zeros: tuple[int, int]
-    left_shift: int
-    scales: tuple[Multiplier, Multiplier]
-    requant: Requant
-
-
-@dataclass(frozen=True, slots=True)
-class WideAddStep:
-    """Sum towards a minifloat: acc = (x1 - z1) * weights[0] + (x2 - z2) * weights[1], then the wide rule."""
-
-    name: str
-    xs: tuple[str, str]
-    y: str
-    zeros: tuple[int, int]
-    weights: tuple[int, int]
-    requant: Requant
-
-
-@dataclass(frozen=True, slots=True)
-class MeanStep:
-    """Mean over height and width: the sum of (x - x_zero), requantised with 1/(H*W) inside the multiplier."""
-
-    name: str
-    x: str
-    y: str
-    x_zero: int
-    requant: Requant
-
-
-@dataclass(frozen=True, slots=True)
-class RequantizeStep:
-    """(x - x_zero) requantised: another scale, zero point or format, or a clamp on its own."""
-
-    name: str
-    x: str
-    y: str
-    x_zero: int
-    requant: Requant
-
-
-@dataclass(frozen=True, slots=True)
-class MaxPoolStep:
-    """Largest ordinal of each window; padding never wins."""
-
-    name: str
-    x: str
-    y: str
-    op: ops.MaxPool
-
-
-@dataclass(frozen=True, slots=True)
-class AveragePoolStep:
-    """Mean of each window over the positions inside the image.
-
-    Integers: sum of codes / count, halves away from zero. Minifloats: the sum in units through the wide rule with
-    the multiplier of that count, `multipliers[count - 1]`; empty for integers.
-    """
-
-    name: str
-    x: str
-    y: str
-    op: ops.AveragePool
-    multipliers: tuple[Multiplier, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MoveStep:
-    """Pad (with `fill`, the code of zero), Slice, Concat or Reshape of codes."""
-
-    name: str
-    xs: tuple[str, ...]
-    y: str
-    op: ops.Pad | ops.Slice | ops.Concat | ops.Reshape
-    fill: int
-
-
-@dataclass(frozen=True, slots=True)
-class MinimumStep:
-    """The smaller of each ordinal and its channel's (axis 1) entry of `limits`."""
-
-    name: str
-    x: str
-    y: str
-    limits: tuple[int, ...]
-
-
-Step = (
-    ConvStep
-    | AddStep
-    | WideAddStep
-    | MeanStep
-    | RequantizeStep
-    | MaxPoolStep
-    | AveragePoolStep
-    | MinimumStep
-    | MoveStep
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +97,10 @@ def _step(graph: Graph, node: Node) -> Step:
             return _conv(graph, node)
         case ops.Add():
             return _add(graph, node)
+        case ops.Mul():
+            return _mul(graph, node)
+        case ops.Function():
+            return _function(graph, node, node.op)
         case ops.Mean():
             return _mean(graph, node)
         case ops.Requantize() | ops.Clip():
@@ -340,6 +239,23 @@ def _add(graph: Graph, node: Node) -> AddStep | WideAddStep:
 
 def _wide_weight(unit: float, top: float) -> int:
     return max(1, round(unit / top * (1 << WIDE_ADD_SHIFT)))
+
+
+def _mul(graph: Graph, node: Node) -> MulStep:
+    a, b = (graph.quant(name) for name in node.inputs)
+    reach = _input_max(a) * _input_max(b)
+    # TFLite's order of operations: both scales first, then the output's.
+    requant = _requant(graph, node, (_unit(a) * _unit(b),), (reach,))
+    return MulStep(node.name, (node.inputs[0], node.inputs[1]), node.output, (a.zero, b.zero), requant)
+
+
+def _function(graph: Graph, node: Node, op: ops.Function) -> TableStep:
+    x, y = graph.quant(node.inputs[0]), graph.quant(node.output)
+    try:
+        entries, off = table(op, x, y, clip_ordinals(y, limits(op, node.clip)))
+    except QuantError as error:
+        raise QuantError(f"node '{node.name}' ({op.name}): {error}") from error
+    return TableStep(node.name, node.inputs[0], node.output, entries, off)
 
 
 def _mean(graph: Graph, node: Node) -> MeanStep:

@@ -24,10 +24,12 @@ from quant.program import (
     MeanStep,
     MinimumStep,
     MoveStep,
+    MulStep,
     Program,
     Requant,
     RequantizeStep,
     Step,
+    TableStep,
     WideAddStep,
 )
 from quant.rounding import to_nearest_ordinals
@@ -87,6 +89,10 @@ def execute(program: Program, step: Step, values: Mapping[str, Array], dot: Dot 
             return _add(program, step, values)
         case WideAddStep():
             return _wide_add(program, step, values)
+        case MulStep():
+            return _mul(program, step, values)
+        case TableStep():
+            return _look_up(program, step, values[step.x])
         case MeanStep():
             x = _centred(program, step.x, values, step.x_zero)
             return _requantise(step.requant, x.sum(axis=(2, 3))).reshape(_shape(program, step.y, x))
@@ -167,6 +173,16 @@ def _add(program: Program, step: AddStep, values: Mapping[str, Array]) -> Array:
 def _wide_add(program: Program, step: WideAddStep, values: Mapping[str, Array]) -> Array:
     first, second = (_centred(program, x, values, zero) for x, zero in zip(step.xs, step.zeros, strict=True))
     return _requantise(step.requant, first * step.weights[0] + second * step.weights[1])
+
+
+def _mul(program: Program, step: MulStep, values: Mapping[str, Array]) -> Array:
+    first, second = (_centred(program, x, values, zero) for x, zero in zip(step.xs, step.zeros, strict=True))
+    return _requantise(step.requant, first * second)
+
+
+def _look_up(program: Program, step: TableStep, codes: Array) -> Array:
+    patterns = codes.astype(np.int64) & (len(step.entries) - 1)
+    return program.quant(step.y).format.from_ordinals(np.array(step.entries, dtype=np.int64)[patterns])
 
 
 def _max_pool(program: Program, step: MaxPoolStep, codes: Array) -> Array:

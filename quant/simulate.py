@@ -154,6 +154,10 @@ def compute(node: Node, xs: list[Tensor]) -> Tensor:  # noqa: PLR0912 one case a
             return functional.linear(*xs)
         case ops.Add():
             return xs[0] + xs[1]
+        case ops.Mul():
+            return xs[0] * xs[1]
+        case ops.Function():
+            return _function(node.op, xs[0])
         case ops.Clip() | ops.Requantize():
             return xs[0]
         case ops.Minimum(limits=limits):
@@ -180,6 +184,22 @@ def compute(node: Node, xs: list[Tensor]) -> Tensor:  # noqa: PLR0912 one case a
             return xs[0].reshape(len(xs[0]), *shape[1:])
         case ops.Softmax():
             return xs[0].softmax(-1)
+
+
+def _function(op: ops.Function, x: Tensor) -> Tensor:
+    match op.name:
+        case "sigmoid":
+            return x.sigmoid()
+        case "swish":
+            return functional.silu(x)
+        case "tanh":
+            return x.tanh()
+        case "hard_sigmoid":
+            return (op.alpha * x + op.beta).clamp(0.0, 1.0)
+        case "hard_swish":
+            return functional.hardswish(x)
+        case _:
+            return functional.leaky_relu(x, op.alpha)
 
 
 def _padded(x: Tensor, pads: tuple[int, int, int, int], fill: float) -> tuple[Tensor, tuple[int, int]]:

@@ -43,12 +43,19 @@ def test_a_graph_comes_back_exactly(tmp_path, weight):
     assert len(set(graph.quant(graph.output).format.to_ordinals(outputs).argmax(axis=1).tolist())) > 1
 
 
+def clip(index: int) -> tuple[float, float] | None:
+    """Every second node has one."""
+    return (0.0, 6.0) if index % 2 else None
+
+
 def every_operator() -> Graph:
     """A float graph with every operator and attribute that a file must hold (it need not compute anything)."""
     operators = (
         ops.Conv(strides=(2, 1), pads=(0, 1, 2, 3), dilations=(1, 2), groups=4),
         ops.Gemm(),
         ops.Add(),
+        ops.Mul(),
+        ops.Function(name="hard_sigmoid", alpha=0.2, beta=0.5),
         ops.Clip(low=-1.5, high=float("inf")),
         ops.Minimum(limits=(0.1, float("inf"), -1.0, 2.5)),
         ops.BatchNorm(epsilon=1e-5),
@@ -65,7 +72,7 @@ def every_operator() -> Graph:
     assert {type(op) for op in operators} == set(ops.OPERATORS)
     names = [f"t{index}" for index in range(len(operators) + 1)]
     nodes = tuple(
-        Node(f"n{index}", op, (names[index],), names[index + 1], (0.0, 6.0) if index % 2 else None)
+        Node(f"n{index}", op, (names[index],) * (1 + isinstance(op, ops.Mul)), names[index + 1], clip(index))
         for index, op in enumerate(operators)
     )
     return check(Graph("all", names[0], names[-1], nodes, {name: Tensor((1, 4)) for name in names}))

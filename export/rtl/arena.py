@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from export.c99 import arena
-from quant.program import AddStep, MoveStep, Program, Step, WideAddStep
+from quant.program import Program
+from quant.steps import reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,6 @@ class Arena:
 
     offsets: dict[str, int]
     words: int
-
-
-def reads(step: Step) -> tuple[str, ...]:
-    """Return the tensors a step reads."""
-    return step.xs if isinstance(step, AddStep | WideAddStep | MoveStep) else (step.x,)
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from export.errors import ExportError
 from export.rtl.arena import Arena
 from export.rtl.bounds import WIDE_EXPONENTS, magnitude_max
 from export.rtl.moves import minimum, move_operations
@@ -18,10 +19,12 @@ from quant.program import (
     MeanStep,
     MinimumStep,
     MoveStep,
+    MulStep,
     Program,
     Requant,
     RequantizeStep,
     Step,
+    TableStep,
     WideAddStep,
 )
 
@@ -41,6 +44,8 @@ def _step(program: Program, arena: Arena, index: int, step: Step) -> tuple[Opera
             return (_conv(program, arena, index, step),)
         case AddStep() | WideAddStep():
             return (_add(program, arena, index, step),)
+        case MulStep() | TableStep():
+            raise ExportError(f"fpga: node '{step.name}': products and tables are not in the engine yet.")
         case MeanStep():
             return (_mean(program, arena, index, step),)
         case RequantizeStep():

@@ -14,6 +14,7 @@ INTEGER_FORMS = {
     "Gemm": "QGemm",
     "MatMul": "QLinearMatMul",
     "Add": "QLinearAdd",
+    "Mul": "QLinearMul",
     "GlobalAveragePool": "QLinearGlobalAveragePool",
     "AveragePool": "QLinearAveragePool",
     "Concat": "QLinearConcat",

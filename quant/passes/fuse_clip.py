@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quant.graph import Graph, Node, with_nodes
-from quant.operators import Add, Clip, Conv, Gemm
+from quant.operators import Add, Clip, Conv, Function, Gemm, Mul
 
-_FUSES = (Conv, Gemm, Add)
+_FUSES = (Conv, Gemm, Add, Mul, Function)
 
 
 def fuse_clip(graph: Graph) -> Graph:
-    """Move each Clip behind a Conv, Gemm or Add that nothing else reads into that node's `clip`.
+    """Move each Clip behind a Conv, Gemm, Add, Mul or Function that nothing else reads into that node's `clip`.
 
     The function is unchanged. A layer whose output already has a number format of its own keeps its Clip: there the
     two roundings are part of the meaning.
