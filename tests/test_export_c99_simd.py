@@ -31,7 +31,7 @@ FEW = settings(
 )
 MACHINES = (
     pytest.param(find_runtime("mps2-an386"), ("DUAL_MAC", "__smlad", "__smlatt"), id="cortex-m4"),
-    pytest.param(find_runtime("qemu-aarch64"), ("NEON", "vmlal_s16"), id="cortex-a72"),
+    pytest.param(find_runtime("qemu-aarch64"), ("NEON", "vmlal_s16", "vmull_s8"), id="cortex-a72"),
 )
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pads = st.tuples(*[st.integers(0, 2)] * 4)

@@ -9,30 +9,27 @@ import numpy as np
 from export.c99.layout import c_type
 from export.c99.numbers import SHORT_LIMIT, TYPES
 from export.c99.piece import Constants, Context, Piece, array, structure
-from export.c99.template import Kernel
+from export.c99.template import Kernel, Tokens
+from export.c99.vector import BYTE, CLAMP, CONV_VECTOR, DEPTHWISE_VECTOR, PLAIN, QUAD, READ_AHEAD, RING, SIMD
 from export.c99.window import window_fields
 from quant.fixedpoint import INT32_LIMIT
 from quant.formats import Format, IntArray
 from quant.program import ConvStep
 
-SIMD = Kernel("simd", "simd")
-QUAD = Kernel("quad", "quad")
-RING = Kernel("ring", "ring")
 PUT_BYTES = Kernel("put_bytes", "put_bytes")
 TO_CODE = Kernel("to_code", "to_code", (), (SIMD,))
-CLAMP = Kernel("clamp_bytes", "clamp_bytes")
-PATCH = Kernel("conv_patch", "conv_patch", (), (SIMD, PUT_BYTES))
+PATCH = Kernel("conv_patch", "conv_patch", (), (SIMD, PUT_BYTES), PLAIN)
 #: One for each instruction set, each inside its own #if.
 CONV_BLOCKS = tuple(
-    Kernel(name, name, (), (QUAD, PATCH, TO_CODE)) for name in ("conv_block_dsp", "conv_block_portable")
+    Kernel(name, name, (), (QUAD, PATCH, TO_CODE), PLAIN) for name in ("conv_block_dsp", "conv_block_portable")
 )
-DEPTHWISE_ROWS = tuple(
-    Kernel(name, name, (), (RING, QUAD, TO_CODE)) for name in ("depthwise_row_portable", "depthwise_row_dsp")
+DEPTHWISE_ROWS = (
+    Kernel("depthwise_row_portable", "depthwise_row_portable", (), (RING, QUAD, TO_CODE)),
+    Kernel("depthwise_row_dsp", "depthwise_row_dsp", (), (RING, QUAD, TO_CODE), PLAIN),
 )
 
 #: Right shifts that leave room for the rounding term and the zero point (`to_code`).
 SHIFTS = range(0, 22)
-BYTE = range(-128, 128)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +56,15 @@ def folded(step: ConvStep) -> Folded:
 def fits_bytes(context: Context, step: ConvStep, stored: Format) -> bool:
     """Whether a convolution may use the kernels of this module: signed bytes everywhere, sums and shifts in range.
 
-    Sums of plain codes must fit int32 on their way, also where those of codes minus the zero point do.
+    Sums of plain codes must fit int32 on their way, also where those of codes minus the zero point do. Vectors add two
+    products in 16 bits, which fit when no weight is -128.
     """
     x, y = context.format(step.x), context.format(step.y)
     if {c_type(fmt) for fmt in (x, y, stored)} != {"int8_t"} or x.is_minifloat or y.is_minifloat or stored.is_minifloat:
         return False
     rule, own = step.requant, folded(step)
+    if int(step.weight.min(initial=0)) == BYTE.start:
+        return False
     weights = np.abs(step.weight.reshape(len(own.bias), -1)).astype(np.int64).sum(axis=1)
     reach = int((weights * 128 + np.abs(own.bias)).max(initial=0))
     short = step.acc_max < SHORT_LIMIT and reach < INT32_LIMIT and all(int(s) in SHIFTS for s in own.shift)
@@ -95,13 +95,15 @@ def conv_byte(context: Context, step: ConvStep) -> Piece:
     """Return the C of a convolution of one group, or of a fully connected layer."""
     spare = _gather("gather_words", "patch_t", ("put_codes", "put_zeros"), "DUAL_MAC")
     plain = _gather("gather_bytes", "int8_t", ("put_bytes", "put_equal_bytes"), None)
-    kernel = Kernel("conv_byte", "conv_byte", (), (TYPES, spare, plain, *CONV_BLOCKS, CLAMP))
+    kernel = Kernel("conv_byte", "conv_byte", (), (TYPES, spare, plain, *CONV_BLOCKS, CLAMP, CONV_VECTOR), PLAIN)
     taps = int(np.prod(step.weight.shape[1:]))
     rounded = -(-taps // 4) * 4
-    # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words.
-    scratch = (4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded
+    weight = np.pad(in_blocks(step.weight).ravel(), (0, READ_AHEAD))
+    # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words. Vectors take
+    # patches of whole vectors.
+    scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16))
     parts = (
-        _aligned(array("int8_t", context.label("weight"), in_blocks(step.weight).ravel().tolist())),
+        _aligned(array("int8_t", context.label("weight"), weight.tolist())),
         quads(context.label("quads"), folded(step)),
         Constants(_window(context, step), 0),
     )
@@ -110,7 +112,8 @@ def conv_byte(context: Context, step: ConvStep) -> Piece:
 
 def depthwise_byte(context: Context, step: ConvStep) -> Piece:
     """Return the C of a depthwise convolution, rows not dilated."""
-    kernel = Kernel("depthwise_byte", "depthwise_byte", (), (TYPES, PUT_BYTES, *DEPTHWISE_ROWS, CLAMP))
+    rows = (*DEPTHWISE_ROWS, *DEPTHWISE_VECTOR)
+    kernel = Kernel("depthwise_byte", "depthwise_byte", (), (TYPES, PUT_BYTES, *rows, CLAMP))
     channels, _, height, width = step.weight.shape
     columns = (context.image(step.y)[1] - 1) * step.op.strides[1] + (width - 1) * step.op.dilations[1] + 1
     parts = (
@@ -123,8 +126,9 @@ def depthwise_byte(context: Context, step: ConvStep) -> Piece:
 
 def _gather(name: str, patch: str, puts: tuple[str, str], only: str | None) -> Kernel:
     lines = (f"#if defined({only})\n", "\n#endif") if only else ("", "")
-    tokens = (("P_T", patch), ("PUT_CODES", puts[0]), ("PUT_ZEROS", puts[1]))
-    return Kernel("gather_byte", name, (*tokens, ("FIRST_LINE", lines[0]), ("LAST_LINE", lines[1])), (TYPES, PATCH))
+    tokens: Tokens = (("P_T", patch), ("PUT_CODES", puts[0]), ("PUT_ZEROS", puts[1]))
+    tokens += (("FIRST_LINE", lines[0]), ("LAST_LINE", lines[1]))
+    return Kernel("gather_byte", name, tokens, (TYPES, PATCH), PLAIN)
 
 
 def _aligned(constants: Constants) -> Constants:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from export.c99.layout import c_type
 from export.c99.numbers import SCALE_Q31, SCALE_RIGHT, SHORT_LIMIT, TYPES, requant, units, units_range
 from export.c99.piece import Constants, Context, Piece, requant_constants, structure
 from export.c99.template import Kernel, Tokens
+from export.c99.vector import ADD_VECTOR, ADDENDS, BYTE, SUM_VECTOR
 from export.errors import ExportError
 from quant.fixedpoint import INT32_LIMIT
 from quant.program import AddStep, MeanStep, RequantizeStep, WideAddStep
-
-ADDENDS = Kernel("addends", "addends")
 
 
 def add_piece(context: Context, step: AddStep) -> Piece:
@@ -36,7 +37,23 @@ def add_piece(context: Context, step: AddStep) -> Piece:
     scale = SCALE_RIGHT if short else SCALE_Q31
     # Scales are at most one half, and rounding adds less than one to each addend.
     rule = requant(step.requant, sum(reaches) // 2 + 2)
-    return _sum(context, step, rule, ("add", fields), (scale,))
+    piece = _sum(context, step, rule, ("add", fields), (scale,))
+    return _in_vectors(piece) if short and rule.template == "requant_right" and _fits_vectors(context, step) else piece
+
+
+def _fits_vectors(context: Context, step: AddStep) -> bool:
+    """Whether a sum is one of signed bytes in which one addend is scaled by exactly one half."""
+    formats = [context.format(name) for name in (*step.xs, step.y)]
+    in_bytes = all(c_type(fmt) == "int8_t" and not fmt.is_minifloat for fmt in formats)
+    whole = any((scale.mantissa, scale.exponent) == (1 << 30, 0) for scale in step.scales)
+    return in_bytes and whole and all(zero in BYTE for zero in (*step.zeros, step.requant.zero))
+
+
+def _in_vectors(piece: Piece) -> Piece:
+    """Return a sum whose elements are taken by vectors, as many as fill them."""
+    (plain,), (call,) = piece.kernels, piece.statements
+    kernel = Kernel("add_byte", f"add_byte_{plain.name}", (("REST", plain.name),), (plain, *ADD_VECTOR))
+    return replace(piece, kernels=(kernel,), statements=(call.replace(plain.name, kernel.name, 1),))
 
 
 def wide_add_piece(context: Context, step: WideAddStep) -> Piece:
@@ -81,9 +98,19 @@ def mean_piece(context: Context, step: MeanStep) -> Piece:
     """Return the C of a mean over height and width."""
     height, width, channels = context.image(step.x)
     bound = _reach(context, step.x, step.x_zero) * height * width
-    kernel = _unary(context, step, "mean", bound)
+    kernel = _mean_of_bytes(context, step, bound) or _unary(context, step, "mean", bound)
     scale = requant_constants(context, step.requant)
     return _unary_piece(context, step, kernel, f"{height * width}, {channels}", scale)
+
+
+def _mean_of_bytes(context: Context, step: MeanStep, bound: int) -> Kernel | None:
+    """Return the kernel that means of signed bytes have, vectors in it, or None."""
+    x, y = context.format(step.x), context.format(step.y)
+    in_bytes = all(c_type(fmt) == "int8_t" and not fmt.is_minifloat for fmt in (x, y))
+    if not in_bytes or bound >= INT32_LIMIT:
+        return None
+    rule = requant(step.requant, bound)
+    return Kernel("mean_byte", f"mean_byte_{rule.name}", (("REQUANT", rule.name),), (TYPES, rule, SUM_VECTOR))
 
 
 def requantize_piece(context: Context, step: RequantizeStep) -> Piece:

@@ -20,12 +20,13 @@ KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One template filled in: its C name, its tokens, and the kernels it calls."""
+    """One template filled in: its C name, its tokens, the kernels it calls, and the #if condition it stands under."""
 
     template: str
     name: str
     tokens: Tokens = ()
     needs: tuple[Kernel, ...] = ()
+    guard: str = ""
 
 
 def kernel_text(kernel: Kernel) -> str:
@@ -33,7 +34,8 @@ def kernel_text(kernel: Kernel) -> str:
     source = resources.files("export.c99").joinpath("kernels", f"{kernel.template}.c").read_text(encoding="utf-8")
     tokens = {"NAME": kernel.name, **dict(kernel.tokens)}
     pattern = re.compile("|".join(rf"(?<![A-Z0-9]){re.escape(token)}(?![A-Z0-9_])" for token in tokens))
-    return pattern.sub(lambda found: tokens[found.group()], source)
+    text = pattern.sub(lambda found: tokens[found.group()], source)
+    return f"#if {kernel.guard}\n{text.strip()}\n#endif\n" if kernel.guard else text
 
 
 def in_order(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:

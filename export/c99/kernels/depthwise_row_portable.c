@@ -38,7 +38,7 @@ static void depthwise_rest(const struct ring *p, const int8_t *weight, const str
     }
 }
 
-#if !defined(DUAL_MAC)
+#if !defined(DUAL_MAC) && !defined(VECTOR)
 static void depthwise_row(const struct ring *p, const int8_t *weight, const struct quad *quads, int8_t *y)
 {
     depthwise_rest(p, weight, quads, y, 0);

@@ -64,7 +64,26 @@ static inline int16x2_t odd_bytes_plus(int16x2_t base, uint32_t word)
     return __sxtab16(base, (int8x4_t)((word >> 8) | (word << 24)));
 #endif
 }
-#elif defined(__ARM_NEON) && defined(__aarch64__)
+#endif
+#if (__ARM_FEATURE_MVE & 1) && !defined(__ARM_BIG_ENDIAN)
+#define HELIUM 1
+#include <arm_mve.h>
+#elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(__ARM_BIG_ENDIAN)
 #define NEON 1
+#if defined(__ARM_FEATURE_DOTPROD)
+#define SDOT 1
+#endif
 #include <arm_neon.h>
+#endif
+#if defined(HELIUM) || defined(NEON)
+#define VECTOR 1
+#if defined(__GNUC__)
+/* A function of its own keeps its registers to itself. */
+#define APART __attribute__((noinline))
+/* Loads stay behind this line: all of them at once would need more registers than there are. */
+#define IN_ORDER __asm__ volatile("" ::: "memory")
+#else
+#define APART
+#define IN_ORDER (void)0
+#endif
 #endif
