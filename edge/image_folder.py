@@ -48,7 +48,7 @@ def _read(folder: Path, labels: tuple[str, ...]) -> tuple[list[Images], Labels]:
         if not files:
             raise EdgeError(f"{folder / name} holds no image; known endings: {', '.join(sorted(SUFFIXES))}.")
         for path in files:
-            images.append(_image(path))
+            images.append(open_image(path))
             y.append(label)
             if images[-1].shape[:2] != images[0].shape[:2]:
                 raise EdgeError(
@@ -57,14 +57,26 @@ def _read(folder: Path, labels: tuple[str, ...]) -> tuple[list[Images], Labels]:
     return images, np.array(y, dtype=np.int64)
 
 
-def _image(path: Path) -> Images:
+def open_image(path: Path, mode: str | None = None) -> Images:
+    """Read an image file as uint8.
+
+    Args:
+        path: anything Pillow reads.
+        mode: "L" (grey) or "RGB"; None keeps grey images grey and makes the others RGB.
+
+    Returns:
+        [H, W] for grey, else [H, W, 3].
+
+    Raises:
+        EdgeError: Pillow is not installed, or the file is no readable image.
+    """
     try:
         from PIL import Image
     except ImportError as error:
-        raise EdgeError("image folders need pillow; install it with: pip install 'edgemill[data]'.") from error
+        raise EdgeError("image files need pillow; install it with: pip install 'edgemill[data]'.") from error
     try:
         with Image.open(path) as image:
-            return np.asarray(image if image.mode == "L" else image.convert("RGB"), dtype=np.uint8)
+            return np.asarray(image.convert(mode or ("L" if image.mode == "L" else "RGB")), dtype=np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise EdgeError(f"{path} is not a readable image: {error}.") from error
 
