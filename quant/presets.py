@@ -33,6 +33,8 @@ SHAPED_SHARE = 0.2
 WORTH_MINIMA = 0.9
 #: Activation values that candidates are worked out and compared on, and the fewest images.
 ACTIVATIONS, LEAST_IMAGES = 300_000_000, 32
+#: Logits are moved only where the margins of close decisions gain clearly: noise from within the network stays as it is.
+WORTH_CENTRING = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ class _Contest:
         before, after = (self._margin_error(graph) for graph in (best.graph, made))
         remark = f"tried {best.scheme} with {method}: margins of close decisions err by {after:.3g}, not {before:.3g}"
         self.say(remark)
-        found = replace(best, graph=made, shaped=shaped, method=method) if after < before else best
+        found = replace(best, graph=made, shaped=shaped, method=method) if after < WORTH_CENTRING * before else best
         return found, (remark,)
 
     def _margin_error(self, made: Graph) -> float:
