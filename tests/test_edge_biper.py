@@ -25,7 +25,14 @@ from edge.recipes.binary_layers import (  # noqa: E402
     binary_layers,
     signs_of,
 )
-from edge.recipes.biper import quantisation_error, set_rule, spread, stages, train_stage  # noqa: E402
+from edge.recipes.biper import (  # noqa: E402
+    quantisation_error,
+    set_rule,
+    spread,
+    stages,
+    train_in_one_cycle,
+    train_stage,
+)
 from edge.recipes.cross_entropy import RECIPE  # noqa: E402
 from edge.train import Schedule, logits, train  # noqa: E402
 from quant import binary_file  # noqa: E402
@@ -35,15 +42,15 @@ from quant.binary_net import Threshold, run  # noqa: E402
 QUICK = Schedule(epochs=3, batch=64, rate=0.1, seed=5)
 
 
-def build(seed=0, rule=SINE, skips=True, blocks=2):
+def build(seed=0, rule=SINE, skips=True, blocks=2, omega=OMEGA):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return binary_resnet.build((1, 8, 8), 10, 8, blocks, rule=rule, skips=skips)
+        return binary_resnet.build((1, 8, 8), 10, 8, blocks, rule=rule, skips=skips, omega=omega)
 
 
-def conv_of(weights, rule):
+def conv_of(weights, rule, omega=OMEGA):
     """A 1x1 binary convolution of one channel with these weights, one output each, alpha 1."""
-    conv = BinaryConv2d(1, len(weights), 1, 1, 0, rule)
+    conv = BinaryConv2d(1, len(weights), 1, 1, 0, rule, omega)
     with torch.no_grad():
         conv.weight.copy_(torch.tensor(weights).view(-1, 1, 1, 1))
         conv.alpha.fill_(1.0)
@@ -62,12 +69,14 @@ def trained():
 WEIGHTS = (0.03, -0.1, 0.2, 0.0, 1.5)
 
 
+@pytest.mark.parametrize("omega", [OMEGA, 10.0])
 @pytest.mark.parametrize("rule", RULES)
-def test_weights_and_their_gradients_are_what_the_rule_says(rule):
-    conv = conv_of(WEIGHTS, rule)
+def test_weights_and_their_gradients_are_what_the_rule_says(rule, omega):
+    conv = conv_of(WEIGHTS, rule, omega)
     conv(torch.tensor([[[[0.7]]]])).sum().backward()
-    sines, slopes = [math.sin(OMEGA * w) for w in WEIGHTS], [OMEGA * math.cos(OMEGA * w) for w in WEIGHTS]
-    values = {SINE: sines, SINE_SIGN: [1.0, -1.0, -1.0, 1.0, -1.0], SIGN: [1.0, -1.0, 1.0, 1.0, 1.0]}[rule]
+    sines, slopes = [math.sin(omega * w) for w in WEIGHTS], [omega * math.cos(omega * w) for w in WEIGHTS]
+    third, fifth = {OMEGA: (-1.0, -1.0), 10.0: (1.0, 1.0)}[omega]
+    values = {SINE: sines, SINE_SIGN: [1.0, -1.0, third, 1.0, fifth], SIGN: [1.0, -1.0, 1.0, 1.0, 1.0]}[rule]
     gradients = {SINE: slopes, SINE_SIGN: slopes, SIGN: [1.0, 1.0, 1.0, 1.0, 0.0]}[rule]
     np.testing.assert_allclose(conv.binary_weight().detach().flatten(), values, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(conv.weight.grad.flatten(), gradients, rtol=1e-4)
@@ -126,6 +135,29 @@ def test_two_stages_learn_and_log_the_error_of_every_epoch(trained):
     assert min(first, second) > 0.8
     assert all(layer.rule == SINE_SIGN for _, layer in binary_layers(module))
     assert second == (logits(module, digits, digits.x_test).argmax(axis=1) == digits.y_test).mean()
+
+
+def test_one_cycle_trains_sines_first_and_signs_after(monkeypatch):
+    """One optimiser and one cycle: the rule changes between two epochs, and each error is logged."""
+    module, digits, seen = build(omega=10.0), load("digits"), []
+    forward = BinaryConv2d.forward
+    monkeypatch.setattr(BinaryConv2d, "forward", lambda self, x: seen.append(self.rule) or forward(self, x))
+    accuracy, errors = train_in_one_cycle(module, digits, QUICK, first_epochs=1, tau=0.0, show=False)
+    steps, layers = len(digits.x_train) // QUICK.batch, 4
+    assert seen[: 3 * steps * layers] == [SINE] * (steps * layers) + [SINE_SIGN] * (2 * steps * layers)
+    assert len(errors) == QUICK.epochs + 1
+    assert len(set(errors)) == len(errors)
+    assert accuracy == (logits(module, digits, digits.x_test).argmax(axis=1) == digits.y_test).mean() > 0.8
+    with torch.no_grad():
+        assert set(module.units[0].conv.binary_weight().flatten().tolist()) == {-1.0, 1.0}
+
+
+def test_one_cycle_without_sines_is_plain_training_with_the_signs_of_sines():
+    digits, module, other = load("digits"), build(), build(rule=SINE_SIGN)
+    accuracy, _ = train_in_one_cycle(module, digits, QUICK, first_epochs=0, tau=0.0, show=False)
+    assert accuracy == train(other, digits, RECIPE, QUICK, show=False)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
 
 
 def test_training_is_repeatable(trained):
@@ -208,7 +240,12 @@ def test_what_has_no_binary_layers_or_no_signs_is_refused(trained):
         train_stage(plain, digits, stage, show=False)
     with pytest.raises(EdgeError, match="only a network of edge"):
         to_binary_network(plain, (1, 8, 8), "net")
+    with pytest.raises(EdgeError, match="no binary layers"):
+        train_in_one_cycle(plain, digits, QUICK, first_epochs=1, tau=0.0, show=False)
     module = build()
+    for epochs in (-1, QUICK.epochs):
+        with pytest.raises(EdgeError, match="'first_epochs' is 0 to 2"):
+            train_in_one_cycle(module, digits, QUICK, first_epochs=epochs, tau=0.0, show=False)
     with pytest.raises(EdgeError, match="no rule 'cosine' for binary weights; allowed are sine, sine-sign, sign"):
         set_rule(module, "cosine")
     with pytest.raises(EdgeError, match="sines, not signs"):

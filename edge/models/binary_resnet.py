@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from edge.models.layers import GlobalMean
 from edge.models.models import Shape
-from edge.recipes.binary_layers import SINE, BinaryConv2d
+from edge.recipes.binary_layers import OMEGA, SINE, BinaryConv2d
 
 #: Inputs from this height on are halved by the stem.
 HALVED_FROM = 16
@@ -25,9 +25,9 @@ DEPTH = 2
 class BinaryUnit(nn.Module):  # type: ignore[misc]  # torch has no types here
     """hardtanh(norm(conv(sign(x))) + shortcut(x)), or without shortcut."""
 
-    def __init__(self, channels: int, out: int, stride: int, rule: str, skip: bool):
+    def __init__(self, channels: int, out: int, stride: int, rule: str, omega: float, skip: bool):
         super().__init__()
-        self.conv = BinaryConv2d(channels, out, 3, stride, 1, rule)
+        self.conv = BinaryConv2d(channels, out, 3, stride, 1, rule, omega)
         self.norm = nn.BatchNorm2d(out)
         self.skip, self.stride, self.more = skip, stride, out - channels
 
@@ -42,7 +42,16 @@ class BinaryUnit(nn.Module):  # type: ignore[misc]  # torch has no types here
         return functional.pad(x, (0, 0, 0, 0, 0, self.more)) if self.more else x
 
 
-def build(shape: Shape, classes: int, width: int, blocks: int, *, rule: str = SINE, skips: bool = True) -> nn.Module:
+def build(
+    shape: Shape,
+    classes: int,
+    width: int,
+    blocks: int,
+    *,
+    rule: str = SINE,
+    omega: float = OMEGA,
+    skips: bool = True,
+) -> nn.Module:
     """Build the network: stem, stacks of binary units (all but the first halve and double), mean, batch norm, fc.
 
     Args:
@@ -51,6 +60,7 @@ def build(shape: Shape, classes: int, width: int, blocks: int, *, rule: str = SI
         width: channels after the stem.
         blocks: stacks of DEPTH units; 3 make a ResNet-8.
         rule: what binary layers make of their weights, one of `binary_layers.RULES`.
+        omega: frequency of the sines.
         skips: whether units have shortcuts.
     """
     channels, height, _ = shape
@@ -58,7 +68,7 @@ def build(shape: Shape, classes: int, width: int, blocks: int, *, rule: str = SI
     units, wide = [], width
     for index in range(blocks * DEPTH):
         stride = 2 if index and index % DEPTH == 0 else 1
-        units.append(BinaryUnit(wide, wide * stride, stride, rule, skips))
+        units.append(BinaryUnit(wide, wide * stride, stride, rule, omega, skips))
         wide *= stride
     return nn.Sequential(
         OrderedDict(

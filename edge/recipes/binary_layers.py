@@ -2,9 +2,12 @@
 
 The latent weight w is a float. What the convolution multiplies with depends on the layer's `rule`:
 
-    sine        sin(OMEGA w), a float: BiPer's first stage
-    sine-sign   sign(sin(OMEGA w)), straight through sign, so the gradient is OMEGA cos(OMEGA w): its second stage
+    sine        sin(omega w), a float: BiPer's first stage
+    sine-sign   sign(sin(omega w)), straight through sign, so the gradient is omega cos(omega w): its second stage
     sign        sign(w), straight through where |w| <= 1: the plain baseline
+
+omega is the layer's frequency. It sets how much of a period the initial weights span: the smaller, the more evenly
+all of them learn; the larger, the closer the sines are to signs.
 
 sign(0) is +1 everywhere. Activations are binarised by their sign with the gradient max(2 - |2a|, 0).
 """
@@ -18,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+#: The frequency BiPer was published with.
 OMEGA = 20.0
 SINE, SINE_SIGN, SIGN = "sine", "sine-sign", "sign"
 RULES = (SINE, SINE_SIGN, SIGN)
@@ -30,11 +34,11 @@ class BinaryConv2d(nn.Module):  # type: ignore[misc]  # torch has no types here
     `weight` is [out, in, kernel, kernel]; `alpha` is learned, one per output channel, from U(0, 1).
     """
 
-    def __init__(self, channels: int, out: int, kernel: int, stride: int, padding: int, rule: str):
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, padding: int, rule: str, omega: float):
         super().__init__()
         self.weight = nn.Conv2d(channels, out, kernel, bias=False).weight
         self.alpha = nn.Parameter(torch.rand(out))
-        self.stride, self.padding, self.rule = stride, padding, rule
+        self.stride, self.padding, self.rule, self.omega = stride, padding, rule, omega
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [N, in, H, W] to [N, out, H', W']."""
@@ -50,8 +54,11 @@ class BinaryConv2d(nn.Module):  # type: ignore[misc]  # torch has no types here
         """Return what the rule makes of the latent weights, same shape."""
         if self.rule == SIGN:
             return _ClippedSign.apply(self.weight)
-        sine = torch.sin(OMEGA * self.weight)
-        return sine if self.rule == SINE else _StraightSign.apply(sine)
+        return self.sines() if self.rule == SINE else _StraightSign.apply(self.sines())
+
+    def sines(self) -> torch.Tensor:
+        """Return sin(omega w), same shape as the latent weights, with gradients."""
+        return torch.sin(self.omega * self.weight)
 
 
 def binary_layers(module: Any) -> Iterator[tuple[str, BinaryConv2d]]:

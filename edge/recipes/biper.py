@@ -1,11 +1,14 @@
 """BiPer (CVPR 2024): binary weights trained through a periodic function, in two stages.
 
-Stage 1 trains with the weights sin(OMEGA w), stage 2 goes on from there with their sign. Both minimise
+Stage 1 trains with the weights sin(omega w), stage 2 goes on from there with their sign. Both minimise
 
-    cross-entropy + tau * mean over layers of mean(sin^2(OMEGA w)),      sin^2 = 0.5 - 0.5 cos(2 OMEGA w).
+    cross-entropy + tau * mean over layers of mean(sin^2(omega w)),      sin^2 = 0.5 - 0.5 cos(2 omega w).
 
 A positive tau pulls the sines towards 0 and so *raises* the error of taking their sign; a negative one pulls them
 towards -1 and +1. Its sign and size are hyper-parameters: watch the quantisation error.
+
+As published, each stage has a cycle of the learning rate of its own (`stages`, `train_stage`), over hundreds of epochs.
+With a dozen epochs, annealing twice wastes most of them; `train_in_one_cycle` runs both stages under one cycle.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from edge.dataset import Dataset
 from edge.errors import EdgeError
-from edge.recipes.binary_layers import OMEGA, RULES, SINE, SINE_SIGN, binary_layers, signs_of
+from edge.recipes.binary_layers import RULES, SINE, SINE_SIGN, binary_layers, signs_of
 from edge.recipes.recipe import Recipe
 from edge.train import Schedule, train
 
@@ -48,15 +51,15 @@ def recipe(tau: float) -> Recipe:
 
 
 def spread(module: Any) -> torch.Tensor:
-    """Return the mean over layers of mean(sin^2(OMEGA w)), a scalar that carries gradients."""
+    """Return the mean over layers of mean(sin^2(omega w)), a scalar that carries gradients."""
     layers = [layer for _, layer in binary_layers(module)]
-    return torch.stack([torch.sin(OMEGA * layer.weight).square().mean() for layer in layers]).mean()
+    return torch.stack([layer.sines().square().mean() for layer in layers]).mean()
 
 
 def quantisation_error(module: Any) -> float:
-    """Return the mean over layers of mean |sin(OMEGA w) - sign(sin(OMEGA w))|: 0 when stage 2 changes nothing."""
+    """Return the mean over layers of mean |sin(omega w) - sign(sin(omega w))|: 0 when stage 2 changes nothing."""
     with torch.inference_mode():
-        sines = [torch.sin(OMEGA * layer.weight) for _, layer in binary_layers(module)]
+        sines = [layer.sines() for _, layer in binary_layers(module)]
         return float(torch.stack([(s - signs_of(s)).abs().mean() for s in sines]).mean())
 
 
@@ -87,6 +90,43 @@ def train_stage(module: Any, dataset: Dataset, stage: Stage, show: bool = True) 
         after_epoch=lambda _: errors.append(quantisation_error(module)),
     )
     return accuracy, errors
+
+
+def train_in_one_cycle(
+    module: Any, dataset: Dataset, schedule: Schedule, *, first_epochs: int, tau: float, show: bool = True
+) -> tuple[float, list[float]]:
+    """Train both stages by one schedule, in place: `first_epochs` with sines, the others with their signs.
+
+    Momentum and the cycle of the rate go on across the change, so the weights are annealed once, as signs.
+
+    Args:
+        module: a `torch.nn.Module` with `BinaryConv2d` layers.
+        dataset: raw images and labels.
+        schedule: of both stages together.
+        first_epochs: epochs of stage 1, fewer than the schedule has; 0 starts with signs.
+        tau: weight of the regulariser in both stages.
+        show: whether to draw a progress bar.
+
+    Returns:
+        Top-1 accuracy on the test images with signs, and the quantisation error before the first epoch and after each.
+
+    Raises:
+        EdgeError: no epochs for a stage, no binary layers, too few images, or a loss that is no longer finite.
+    """
+    if not 0 <= first_epochs < schedule.epochs:
+        raise EdgeError(
+            f"stage 1 cannot take {first_epochs} of {schedule.epochs} epochs; 'first_epochs' is 0 to "
+            f"{schedule.epochs - 1}, so that stage 2 has some."
+        )
+    set_rule(module, SINE if first_epochs else SINE_SIGN)
+    errors = [quantisation_error(module)]
+
+    def after_epoch(done: int) -> None:
+        errors.append(quantisation_error(module))
+        if done == first_epochs:
+            set_rule(module, SINE_SIGN)
+
+    return train(module, dataset, recipe(tau), schedule, show, after_epoch), errors
 
 
 def set_rule(module: Any, rule: str) -> None:
