@@ -72,6 +72,7 @@ def write(source: Source, folder: Path) -> Facts:
         "layout": "NHWC",
         "c_prefix": name,
         "arena_bytes": unit.arena_bytes,
+        "busiest_bytes": unit.busiest_bytes,
         "weight_bytes": unit.weight_bytes,
         "tensors": [step.y for step in program.steps],
         "sources": [f"{name}.c"],

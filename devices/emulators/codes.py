@@ -100,7 +100,10 @@ def stack_bytes(lines: Sequence[Line]) -> int:
 
 
 def tapped(graph: Graph, lines: Sequence[Line], count: int) -> dict[str, Array]:
-    """Return the codes of every step's output for `count` images, by tensor name."""
+    """Return the codes of every step's output for `count` images, by tensor name.
+
+    A tensor may come in pieces, one line each.
+    """
     names = [step.y for step in lower(graph).steps]
     images: dict[str, list[bytes]] = {name: [] for name in names}
     for line in lines:
@@ -108,7 +111,13 @@ def tapped(graph: Graph, lines: Sequence[Line], count: int) -> dict[str, Array]:
             if line.index >= len(names):
                 raise DeviceError(f"the emulated program showed tensor {line.index} of {len(names)}.")
             images[names[line.index]].append(line.data)
-    short = next((name for name, data in images.items() if data and len(data) != count), None)
+    short = next((name for name, data in images.items() if len(data) % count), None)
     if short is not None:
         raise DeviceError(f"the emulated program showed '{short}' {len(images[short])} times for {count} images.")
-    return {name: from_device(graph, name, data) for name, data in images.items() if data}
+    return {name: from_device(graph, name, _joined(data, count)) for name, data in images.items() if data}
+
+
+def _joined(pieces: Sequence[bytes], count: int) -> list[bytes]:
+    """Join the pieces of each of `count` images, which have equally many."""
+    each = len(pieces) // count
+    return [b"".join(pieces[start : start + each]) for start in range(0, len(pieces), each)]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from export.c99.arena import ALIGNMENT_BYTES, Buffer, Plan, plan
+from export.c99.arena import ALIGNMENT_BYTES, Buffer, Plan, busiest_bytes, plan
+from export.c99.by_row import Sums, row_piece, sums_by_row
 from export.c99.layout import c_type, size
 from export.c99.piece import Context, Piece
 from export.c99.step_conv import conv_piece
 from export.c99.step_elementwise import add_piece, mean_piece, requantize_piece, wide_add_piece
 from export.c99.step_minimum import minimum_piece
 from export.c99.step_move import move_piece, tidy_kernel
+from export.c99.step_mul import mul_piece
 from export.c99.step_pool import average_pool_piece, max_pool_piece
+from export.c99.step_table import table_piece
 from export.c99.storage import Storage, store
 from export.c99.template import Kernel, in_order, kernel_text, with_short_names
 from quant.program import (
@@ -22,19 +25,25 @@ from quant.program import (
     MeanStep,
     MinimumStep,
     MoveStep,
+    MulStep,
     Program,
     RequantizeStep,
     Step,
+    TableStep,
     WideAddStep,
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """The C source of a program and what it costs: bytes of its arena, and of its weights, biases and multipliers."""
+    """The C source of a program and what it costs: bytes of its arena, and of its weights, biases and multipliers.
+
+    `busiest_bytes` are alive at the busiest step: no plan of the same buffers can be smaller.
+    """
 
     source: str
     arena_bytes: int
+    busiest_bytes: int
     weight_bytes: int
 
 
@@ -48,10 +57,17 @@ def emit(program: Program, name: str) -> Unit:
     Raises:
         ExportError: a step cannot be expressed; the message names its node.
     """
-    storage = store(program)
-    pieces = [_piece(Context(program, storage.names, i), step) for i, step in enumerate(program.steps)]
-    scratch = [Buffer(f"step{i}_patches", p.scratch_bytes, i, i) for i, p in enumerate(pieces) if p.scratch_bytes]
-    memory = plan([*storage.buffers, *scratch])
+    sums = sums_by_row(program)
+    storage = store(program, sums)
+    pieces = _pieces(program, storage, sums)
+    runs = {conv: add for add, conv in sums.items()}
+    scratch = [
+        Buffer(f"step{i}_patches", p.scratch_bytes, runs.get(i, i), runs.get(i, i))
+        for i, p in enumerate(pieces)
+        if p.scratch_bytes
+    ]
+    buffers = (*storage.buffers, *scratch)
+    memory = plan(buffers)
     kernels = _kernels(program, storage, pieces)
     sections = [
         _preamble(name),
@@ -63,7 +79,23 @@ def emit(program: Program, name: str) -> Unit:
     source = with_short_names("\n\n".join(s for s in sections if s) + "\n", kernels)
     # At least one aligned block, so that an application may always declare an array of this size.
     arena_bytes = max(memory.arena_bytes, ALIGNMENT_BYTES)
-    return Unit(source, arena_bytes, sum(p.constant_bytes for p in pieces))
+    return Unit(source, arena_bytes, busiest_bytes(buffers), sum(p.constant_bytes for p in pieces))
+
+
+def _pieces(program: Program, storage: Storage, sums: Sums) -> list[Piece]:
+    """Return every step's piece; a convolution that runs with the sum behind it has no statements of its own."""
+    pieces = [_piece(Context(program, storage.names, i), step) for i, step in enumerate(program.steps)]
+    for add, conv in sums.items():
+        pieces[add] = row_piece(program, storage.names, add, pieces[conv])
+        pieces[conv] = replace(pieces[conv], statements=())
+    return [p if i in sums.values() else _tapped(program, storage, i, p) for i, p in enumerate(pieces)]
+
+
+def _tapped(program: Program, storage: Storage, index: int, piece: Piece) -> Piece:
+    """Show the tensor of a step behind its statements."""
+    tensor = program.steps[index].y
+    width = size(program.tensors[tensor].shape) * program.quant(tensor).format.dtype.itemsize
+    return replace(piece, statements=(*piece.statements, f"TAP({index}, {storage.names[tensor]}, {width});"))
 
 
 def _piece(context: Context, step: Step) -> Piece:
@@ -74,6 +106,10 @@ def _piece(context: Context, step: Step) -> Piece:
             return add_piece(context, step)
         case WideAddStep():
             return wide_add_piece(context, step)
+        case MulStep():
+            return mul_piece(context, step)
+        case TableStep():
+            return table_piece(context, step)
         case MeanStep():
             return mean_piece(context, step)
         case RequantizeStep():
@@ -144,10 +180,8 @@ def _invoke(program: Program, name: str, storage: Storage, memory: Plan, pieces:
     if storage.tidy_input:
         lines.append(f"    {tidy_kernel(fmt).name}(input, tidied, {size(program.tensors[program.input].shape)});")
     for index, (step, piece) in enumerate(zip(program.steps, pieces, strict=True)):
-        width = size(program.tensors[step.y].shape) * program.quant(step.y).format.dtype.itemsize
         lines.append(f"    /* {index}: {comment(step.name)} */")
         lines += [f"    {statement}" for statement in piece.statements]
-        lines.append(f"    TAP({index}, {storage.names[step.y]}, {width});")
     if storage.copy_output:
         source = storage.names[program.output]
         lines.append(f"    memcpy(output, {source}, {name.upper()}_OUTPUT_SIZE * sizeof({name}_output_t));")

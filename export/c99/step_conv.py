@@ -7,8 +7,9 @@ import numpy as np
 from export.c99.layout import c_type
 from export.c99.numbers import TYPES, requant, signed_type, units, units_range, units_type
 from export.c99.piece import Constants, Context, Piece, array, requant_constants, structure
-from export.c99.step_byte import SIMD, conv_byte, depthwise_byte, fits_bytes
+from export.c99.step_byte import conv_byte, depthwise_byte, fits_bytes
 from export.c99.template import Kernel, Tokens
+from export.c99.vector import SIMD
 from export.c99.window import window_fields
 from quant.fixedpoint import INT32_LIMIT
 from quant.formats import INT8, Format, IntArray
@@ -20,12 +21,22 @@ TAPS = Kernel("taps_struct", "taps_struct")
 
 def conv_piece(context: Context, step: ConvStep) -> Piece:
     """Return the C of a convolution: kernels for signed bytes or for any format, depthwise where that applies."""
-    in_bytes = fits_bytes(context, step, _stored_format(step))
+    if has_ring(context, step):
+        return depthwise_byte(context, step)
     if _is_depthwise(context, step):
-        return depthwise_byte(context, step) if in_bytes and step.op.dilations[0] == 1 else _depthwise(context, step)
-    if in_bytes and step.op.groups == 1:
-        return conv_byte(context, step)
-    return _patches(context, step)
+        return _depthwise(context, step)
+    return conv_byte(context, step) if is_byte_conv(context, step) else _patches(context, step)
+
+
+def is_byte_conv(context: Context, step: ConvStep) -> bool:
+    """Whether a convolution of one group is one of signed bytes (kernel `conv_byte`)."""
+    return step.op.groups == 1 and fits_bytes(context, step, _stored_format(step))
+
+
+def has_ring(context: Context, step: ConvStep) -> bool:
+    """Whether a depthwise convolution copies its input rows into a ring (kernel `depthwise_byte`)."""
+    fits = _is_depthwise(context, step) and step.op.dilations[0] == 1
+    return fits and fits_bytes(context, step, _stored_format(step))
 
 
 def _is_depthwise(context: Context, step: ConvStep) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.c99.arena import Buffer
+from export.c99.by_row import Sums, reads_at, row_bytes
+from export.c99.in_place import overwritable
 from export.c99.layout import same_order, size
 from quant import operators as ops
-from quant.program import AddStep, MinimumStep, MoveStep, Program, Step, WideAddStep
+from quant.program import MoveStep, Program
+from quant.steps import reads
 
 INPUT, OUTPUT = "input", "output"
 
@@ -26,19 +29,16 @@ class Storage:
     copy_output: bool
 
 
-def reads(step: Step) -> tuple[str, ...]:
-    """Return the activations a step reads."""
-    return step.xs if isinstance(step, AddStep | WideAddStep | MoveStep) else (step.x,)
-
-
-def store(program: Program) -> Storage:
+def store(program: Program, sums: Sums) -> Storage:
     """Decide where every tensor lives.
 
-    A reshape that moves nothing, and a Minimum of what nothing else reads, share memory with their input. The
-    reference rewrites negative zeros of a minifloat input as positive ones; every kernel that decodes does the same, so
-    only steps that move input codes need a copy.
+    Of a convolution whose sum is taken row by row (`sums`) only one row does.
+
+    A reshape that moves nothing, and a step that may write over what nothing else reads, share memory with their input.
+    The reference rewrites negative zeros of a minifloat input as positive ones; every kernel that decodes does the
+    same, so only steps that move input codes need a copy.
     """
-    roots = _roots(program)
+    roots = _roots(program, sums)
     out = roots[program.output]
     moved = any(roots[x] == program.input for s in program.steps if isinstance(s, MoveStep) for x in s.xs)
     minifloat = program.quant(program.input).format.is_minifloat
@@ -47,17 +47,18 @@ def store(program: Program) -> Storage:
     if out != program.input:
         homes[out] = OUTPUT
     names = {tensor: homes.get(root, f"tensor{_born(program, root)}") for tensor, root in roots.items()}
-    buffers = _buffers(program, roots, names)
+    names |= {program.steps[conv].y: f"step{conv}_row" for conv in sums.values()}
+    buffers = _buffers(program, sums, roots, names)
     return Storage(names, buffers, tidy, out == program.input)
 
 
-def _roots(program: Program) -> dict[str, str]:
+def _roots(program: Program, sums: Sums) -> dict[str, str]:
     """Map every tensor to the first tensor of its memory."""
     roots = {program.input: program.input}
     for index, step in enumerate(program.steps):
-        roots[step.y] = step.y
-        if isinstance(step, MinimumStep) and _may_overwrite(program, roots, index, roots[step.x]):
-            roots[step.y] = roots[step.x]
+        kept = _kept(program, sums, roots, index)
+        shared = (roots[x] for x in overwritable(program, step) if x in roots and roots[x] not in kept)
+        roots[step.y] = next((root for root in shared if _bytes(program, root) == _bytes(program, step.y)), step.y)
         if isinstance(step, MoveStep) and isinstance(step.op, ops.Reshape):
             x = step.xs[0]
             if same_order(program.tensors[x].shape, program.tensors[step.y].shape):
@@ -65,29 +66,37 @@ def _roots(program: Program) -> dict[str, str]:
     return roots
 
 
-def _may_overwrite(program: Program, roots: dict[str, str], index: int, root: str) -> bool:
-    """Whether a step may write over the memory `root` that it reads: it is not the caller's, and nobody reads it on."""
-    later = [tensor for step in program.steps[index + 1 :] for tensor in reads(step)]
-    kept = {roots[tensor] for tensor in (*later, program.output) if tensor in roots}
-    return root != program.input and root not in kept
+def _kept(program: Program, sums: Sums, roots: dict[str, str], index: int) -> set[str]:
+    """Return the memory that step `index` may not write over: the caller's, and what is read on or while it runs."""
+    later = [x for number in range(index + 1, len(program.steps)) for x in reads_at(program, sums, number)]
+    if index in sums:
+        conv = program.steps[sums[index]]
+        later += [*reads(conv), conv.y]
+    return {program.input} | {roots[x] for x in (*later, program.output) if x in roots}
 
 
 def _born(program: Program, tensor: str) -> int:
     return next((i for i, step in enumerate(program.steps) if step.y == tensor), -1)
 
 
-def _buffers(program: Program, roots: dict[str, str], names: dict[str, str]) -> tuple[Buffer, ...]:
+def _buffers(program: Program, sums: Sums, roots: dict[str, str], names: dict[str, str]) -> tuple[Buffer, ...]:
+    rows = [
+        Buffer(names[program.steps[conv].y], row_bytes(program, program.steps[conv].y), add, add)
+        for add, conv in sums.items()
+    ]
     lives: dict[str, tuple[int, int]] = {}
     for index, step in enumerate(program.steps):
-        for tensor in (*reads(step), step.y):
+        made = () if index in sums.values() else (step.y,)
+        for tensor in (*reads_at(program, sums, index), *made):
             root = roots[tensor]
             first = lives.get(root, (_born(program, root), index))[0]
             lives[root] = (first, index)
-    return tuple(
+    whole = (
         Buffer(names[root], _bytes(program, root), first, last)
         for root, (first, last) in lives.items()
         if names[root] not in (INPUT, OUTPUT)
     )
+    return (*rows, *whole)
 
 
 def _bytes(program: Program, tensor: str) -> int:

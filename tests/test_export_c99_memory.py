@@ -1,0 +1,132 @@
+"""Tensors that share memory: sums taken row by row, depthwise layers over their input, and what must not be shared."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.arm_m import TARGET
+from export.runtimes.c_host import RUNTIME
+from export.target import Facts, Source
+from quant import operators as ops
+from quant.formats import INT8
+from quant.graph import Graph, Node, check
+from quant.program import lower
+from quant.reference import run
+from tests.toys import Builder, random_codes
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler 'cc' here")
+SAME = ops.Conv(pads=(1, 1, 1, 1))
+
+
+def conv(b: Builder, name: str, x: str, y: str, channels: int = 8, groups: int = 1) -> Node:
+    op = ops.Conv(pads=(1, 1, 1, 1), groups=groups)
+    return Node(name, op, (x, *b.parameters(name, (channels, channels // groups, 3, 3))), y)
+
+
+def proven(folder: Path, graph: Graph) -> tuple[Facts, str]:
+    """Write a graph, compare every tensor with the reference, and return the facts and the C."""
+    codes = random_codes(graph, 5)
+    expected = run(lower(graph), codes)
+    facts = TARGET.write(Source("toy", graph, codes, expected[graph.output]), folder)
+    session = RUNTIME.open(folder, "toy", graph)
+    made, shown = session.run(codes), session.tensors(codes)
+    session.close()
+    assert np.array_equal(made, expected[graph.output])
+    assert len(np.unique(made)) > 20
+    for name, values in shown.items():
+        assert np.array_equal(values, expected[name]), name
+    return facts, (folder / "toy.c").read_text()
+
+
+def residual(first: str, second: str) -> Graph:
+    """x -> a, a -> b -> c; the sum of `first` and `second` goes through one more layer."""
+    b = Builder(INT8, INT8, 7)
+    for index, name in enumerate("xabcsy"):
+        b.activation(name, (1, 8, 6, 5), 0.04 + 0.01 * index, index - 3)
+    nodes = (
+        conv(b, "l0", "x", "a"),
+        conv(b, "l1", "a", "b"),
+        conv(b, "l2", "b", "c"),
+        Node("sum", ops.Add(), (first, second), "s"),
+        conv(b, "l3", "s", "y"),
+    )
+    return check(Graph("residual", "x", "y", nodes, b.tensors, b.weights))
+
+
+IMAGE = 8 * 6 * 5  # 240 bytes, a multiple of 16
+
+
+@pytest.mark.parametrize("pair", [("a", "c"), ("c", "a")])
+def test_a_sum_behind_its_convolution_is_taken_by_rows_over_the_other_addend(tmp_path, pair):
+    facts, source = proven(tmp_path, residual(*pair))
+    assert "step2_row" in source and "tensor2" not in source and "tensor3" not in source
+    # a and b, one row of c (40 bytes, aligned), and the patches of two windows.
+    assert facts["arena_bytes"] == facts["busiest_bytes"] == 2 * IMAGE + 48 + 4 * 80
+    header = (tmp_path / "toy.h").read_text()
+    assert f"#define TOY_ARENA_BYTES {facts['arena_bytes']}\n" in header
+    assert f"#define TOY_BUSIEST_BYTES {facts['busiest_bytes']}\n" in header
+
+
+def test_the_input_of_the_convolution_is_not_written_over_while_it_reads_it(tmp_path):
+    """b is read by the convolution that makes c, and is the other addend."""
+    _, source = proven(tmp_path, residual("b", "c"))
+    assert "step2_row" in source and "tensor3" in source
+
+
+def test_what_is_read_on_is_not_written_over(tmp_path):
+    graph = residual("a", "c")
+    nodes = (*graph.nodes[:-1], Node("again", ops.Add(), ("s", "a"), "y"))
+    _, source = proven(tmp_path, check(Graph("r", "x", "y", nodes, graph.tensors, graph.weights)))
+    assert "step2_row" in source and "tensor0 + at, tensor0 + at" not in source
+
+
+def test_a_tensor_with_two_readers_is_kept_whole(tmp_path):
+    graph = residual("a", "c")
+    nodes = (*graph.nodes[:-1], Node("again", ops.Add(), ("s", "c"), "y"))
+    _, source = proven(tmp_path, check(Graph("r", "x", "y", nodes, graph.tensors, graph.weights)))
+    assert "step2_row" not in source
+
+
+def test_the_callers_input_is_never_written_over(tmp_path):
+    _, source = proven(tmp_path, residual("x", "c"))
+    assert (
+        "input + at, tensor3 + at" in source or "step2_row, input + at" in source or "input + at, step2_row" in source
+    )
+
+
+def depthwise(op: ops.Conv, size: tuple[int, int], out: tuple[int, int], kernel: tuple[int, int]) -> Graph:
+    b = Builder(INT8, INT8, 3)
+    b.activation("x", (1, 8, *size), 0.05, 4)
+    b.activation("a", (1, 8, *size), 0.05, -3)
+    b.activation("d", (1, 8, *out), 0.05, 2)
+    b.activation("y", (1, 8, *out), 0.03, -9)
+    nodes = (
+        Node("first", ops.Conv(), ("x", *b.parameters("first", (8, 8, 1, 1))), "a"),
+        Node("dw", op, ("a", *b.parameters("dw", (8, 1, *kernel))), "d"),
+        Node("last", ops.Conv(), ("d", *b.parameters("last", (8, 8, 1, 1))), "y"),
+    )
+    return check(Graph("dw", "x", "y", nodes, b.tensors, b.weights))
+
+
+PLACES = (
+    (ops.Conv(pads=(1, 1, 1, 1), groups=8), (6, 5), (6, 5), (3, 3), True),
+    (ops.Conv(pads=(2, 1, 0, 1), groups=8), (6, 5), (6, 5), (3, 3), True),
+    (ops.Conv(pads=(2, 2, 2, 2), groups=8), (7, 4), (7, 4), (5, 5), True),
+    (ops.Conv(pads=(0, 1, 2, 1), groups=8), (6, 5), (6, 5), (3, 3), True),
+    # Not the same size: its own memory.
+    (ops.Conv(pads=(1, 1, 1, 1), strides=(2, 2), groups=8), (6, 6), (3, 3), (3, 3), False),
+    # As many pixels, but fewer, longer rows: they would run over input that is still to be read.
+    (ops.Conv(pads=(0, 6, 0, 6), strides=(2, 1), groups=8), (8, 4), (4, 16), (1, 1), False),
+    # Rows apart: another kernel, which reads its input as it goes.
+    (ops.Conv(pads=(2, 1, 2, 1), dilations=(2, 1), groups=8), (6, 5), (6, 5), (3, 3), False),
+)
+
+
+@pytest.mark.parametrize(("op", "size", "out", "kernel", "shared"), PLACES)
+def test_depthwise_over_its_input_only_where_rows_stay_behind(tmp_path, op, size, out, kernel, shared):
+    _, source = proven(tmp_path, depthwise(op, size, out, kernel))
+    assert ("tensor1" not in source) == shared
