@@ -25,18 +25,7 @@ from tests.bundles import toy_spec
 from tests.embedded import bundle, images, reference, spec
 from tests.house import ROOT
 
-HEAVY = (
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "ai_edge_litert",
-    "tflite_runtime",
-    "sklearn",
-    "PIL",
-    "rich",
-    "click",
-)
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "PIL", "rich"}
 TARGETS = ("host", "arm-a", "arm-m", "fpga")
 
 

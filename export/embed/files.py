@@ -35,6 +35,6 @@ def embed_files(source: Source, arena_bytes: int) -> dict[str, str]:
 def _cpp(source: Source) -> str:
     name = source.stem
     if source.preprocess is None or source.preprocess.resize is None:
-        return filled("network.hpp", name, {"RESIZE": "", "RESIZED": ""})
+        return filled("network.hpp", name, {"RESIZE": filled("same_size.hpp", name, {}), "RESIZED": ""})
     words = {"RESIZE": filled("resize.hpp", name, {}), "RESIZED": f"    Raw raw_[{name.upper()}_INPUT_SIZE];\n"}
     return filled("network.hpp", name, words)
