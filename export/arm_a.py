@@ -17,10 +17,10 @@ def write(source: Source, folder: Path) -> Facts:
 
 TARGET = Target(
     name="arm-a",
-    summary="TFLite flatbuffer, int8, for LiteRT and tflite-runtime on Cortex-A and TFLite-Micro",
+    summary="TFLite flatbuffer, int8 or int16, for LiteRT and tflite-runtime on Cortex-A and TFLite-Micro",
     capability=Capability(
         weights=tuple(f"int{bits}" for bits in range(2, 9)),
-        activations=("int8", "uint8"),
+        activations=("int8", "uint8", "int16"),
         operators=(
             ops.Conv,
             ops.Gemm,

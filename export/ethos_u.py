@@ -45,7 +45,7 @@ def write(source: Source, folder: Path) -> Facts:
     reason = vela.missing()
     if reason:
         raise ExportError(f"ethos-u: {reason}.")
-    facts = dict(write_tflite(source, folder))
+    facts = dict(write_tflite(source, folder, int4=False))
     plain = folder / str(facts["file"])
     found, refused = _compiled(plain, folder)
     estimates = Estimates(vela.version(), found, refused)

@@ -6,14 +6,16 @@ import numpy as np
 
 from export.errors import ExportError
 from export.tflite_flat import FlatTensor
-from export.tflite_layout import TO_FILE, file_shape
+from export.tflite_layout import TO_FILE, file_shape, is_wide
 from export.tflite_moves import pad
 from export.tflite_piece import Piece, activation, flat_op, fused, join, with_tensors
 from export.tflite_windows import Window, tflite_padding
 from quant import operators as ops
-from quant.formats import INT8, Array
+from quant.formats import Array
 from quant.graph import Graph, Node
 
+#: Value of the schema's enum TensorType.
+INT32 = 2
 #: Values of the schema's enum Padding.
 PADDING = {"SAME": 0, "VALID": 1}
 #: TFLite weights are symmetric; kernels may rely on -128 being absent.
@@ -21,7 +23,11 @@ MIN_WEIGHT = -127
 
 
 def conv_piece(graph: Graph, node: Node, op: ops.Conv) -> Piece:
-    """Return DEPTHWISE_CONV_2D when every input channel is its own group, else CONV_2D (grouped by weight shape)."""
+    """Return DEPTHWISE_CONV_2D when every input channel is its own group, else CONV_2D (grouped by weight shape).
+
+    Layers of int16 codes have int32 biases, with which runtimes round as the graph does; with the usual int64 they take
+    a 16-bit multiplier. DEPTHWISE_CONV_2D allows int64 only, so there it is a CONV_2D with a group per channel.
+    """
     codes = graph.weights[node.inputs[1]]
     out, per_group, kh, kw = codes.shape
     reach = ((kh - 1) * op.dilations[0] + 1, (kw - 1) * op.dilations[1] + 1)
@@ -33,13 +39,16 @@ def conv_piece(graph: Graph, node: Node, op: ops.Conv) -> Piece:
         "dilationHFactor": op.dilations[0],
         "dilationWFactor": op.dilations[1],
     }
-    if op.groups > 1 and per_group == 1:
+    wide = is_wide(graph.quant(node.inputs[0]).format)
+    if op.groups > 1 and per_group == 1 and not wide:
         weight, bias = _weights(graph, node, codes.transpose(1, 2, 3, 0), 3)
         fields["depthMultiplier"] = out // op.groups
         name, options = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"
     else:
         weight, bias = _weights(graph, node, codes.transpose(TO_FILE), 0)
         name, options = "CONV_2D", "Conv2DOptions"
+        if wide:
+            fields["quantizedBiasType"] = INT32
     main = flat_op(name, 3, (x, weight.name, bias.name), node.output, options, **fields)
     return fused(graph, node, main, with_tensors(before, weight, bias))
 
@@ -51,7 +60,8 @@ def gemm_piece(graph: Graph, node: Node) -> Piece:
     """
     weight, bias = _weights(graph, node, graph.weights[node.inputs[1]], 0)
     inputs = (node.inputs[0], weight.name, bias.name)
-    main = flat_op("FULLY_CONNECTED", 9, inputs, node.output, "FullyConnectedOptions")
+    fields = {"quantizedBiasType": INT32} if is_wide(graph.quant(node.inputs[0]).format) else {}
+    main = flat_op("FULLY_CONNECTED", 9, inputs, node.output, "FullyConnectedOptions", **fields)
     return fused(graph, node, main, Piece((weight, bias)))
 
 
@@ -69,10 +79,10 @@ def average_pool_piece(graph: Graph, node: Node, op: ops.AveragePool) -> Piece:
         ExportError: the codes are not int8, or padding is not TFLite's SAME.
     """
     fmt = graph.quant(node.output).format
-    if fmt != INT8:
+    if not fmt.signed:
         raise ExportError(
             f"arm-a: node '{node.name}' averages {fmt.name} codes, whose halves round the other way than "
-            "those of int8, the only format TFLite averages. Quantise with int8 activations."
+            "those of int8 and int16, the only formats TFLite averages. Quantise with int8 activations."
         )
     x, padding, before = _padded(graph, node, op.kernel, op)
     if before.operators:

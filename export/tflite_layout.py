@@ -1,6 +1,8 @@
-"""Between graph layout (NCHW, codes of the graph's format) and file layout (NHWC, int8)."""
+"""Between graph layout (NCHW, codes of the graph's format) and file layout (NHWC, int8 or int16)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +21,23 @@ def offset(fmt: Format) -> int:
     return 0 if fmt.signed else UNSIGNED_OFFSET
 
 
+def is_wide(fmt: Format) -> bool:
+    """Whether codes of `fmt` are int16 in the file."""
+    return fmt.bits > 8
+
+
+def file_type(fmt: Format) -> str:
+    """Return the name of the type that stores codes of `fmt` in the file."""
+    return "INT16" if is_wide(fmt) else "INT8"
+
+
+def file_dtype(fmt: Format) -> np.dtype[Any]:
+    """Return the numpy dtype that stores codes of `fmt` in the file."""
+    return np.dtype(np.int16 if is_wide(fmt) else np.int8)
+
+
 def file_zero(quant: Quant) -> int:
-    """Return the int8 zero point of a tensor in the file."""
+    """Return the zero point of a tensor in the file."""
     return quant.zero - offset(quant.format)
 
 
@@ -40,14 +57,14 @@ def file_order(values: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def to_file(codes: Array, fmt: Format) -> Array:
-    """Turn codes [N, ...] in graph layout into int8 in file layout (contiguous)."""
+    """Turn codes [N, ...] in graph layout into the file's type and layout (contiguous)."""
     wide = codes.astype(np.int16) - offset(fmt)
     ordered = wide.transpose(TO_FILE) if codes.ndim == 4 else wide
-    return np.ascontiguousarray(ordered, dtype=np.int8)
+    return np.ascontiguousarray(ordered, dtype=file_dtype(fmt))
 
 
 def to_graph(values: Array, fmt: Format) -> Array:
-    """Turn int8 [N, ...] in file layout into codes of `fmt` in graph layout (contiguous)."""
+    """Turn values [N, ...] in file layout into codes of `fmt` in graph layout (contiguous)."""
     wide = values.astype(np.int16) + offset(fmt)
     ordered = wide.transpose(TO_GRAPH) if values.ndim == 4 else wide
     return np.ascontiguousarray(ordered, dtype=fmt.dtype)

@@ -7,6 +7,7 @@ import numpy as np
 from export.errors import ExportError
 from export.tflite_functions import function_piece
 from export.tflite_layers import average_pool_piece, conv_piece, gemm_piece, max_pool_piece
+from export.tflite_layout import is_wide
 from export.tflite_moves import move_piece
 from export.tflite_piece import Piece, clamped, constant, flat_op, fused, limits
 from quant import operators as ops
@@ -20,6 +21,7 @@ def node_piece(graph: Graph, node: Node) -> Piece:
     Raises:
         ExportError: TFLite cannot compute the node as the graph means it; the message says why and what to do.
     """
+    _check_types(graph, node)
     match node.op:
         case ops.Conv():
             return conv_piece(graph, node, node.op)
@@ -46,6 +48,24 @@ def node_piece(graph: Graph, node: Node) -> Piece:
             return move_piece(graph, node, node.op)
         case _:
             raise ExportError(f"arm-a: node '{node.name}' is a {node.kind}, which has no int8 form in TFLite.")
+
+
+def _check_types(graph: Graph, node: Node) -> None:
+    """Check that int16 codes have no zero point, and that only a rounding changes the type."""
+    tensors = [name for name in (*node.inputs, node.output) if name not in graph.weights]
+    for name in tensors:
+        if is_wide(graph.quant(name).format) and graph.quant(name).zero:
+            raise ExportError(
+                f"arm-a: tensor '{name}' of node '{node.name}' is int16 with zero point {graph.quant(name).zero}; "
+                "TFLite's int16 has none. Quantise with symmetric activations, for example w8a16-sym."
+            )
+    if isinstance(node.op, ops.Requantize | ops.Clip):
+        return
+    if len({is_wide(graph.quant(name).format) for name in tensors}) > 1:
+        raise ExportError(
+            f"arm-a: node '{node.name}' ({node.kind}) has int8 and int16 codes at its ends; TFLite's operators keep "
+            "the type. Give the layer one width, or put a Requantize between."
+        )
 
 
 def _minimum(graph: Graph, node: Node, op: ops.Minimum) -> Piece:

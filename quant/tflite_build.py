@@ -37,13 +37,18 @@ class Place:
 
 @dataclass(eq=False)
 class Build:
-    """The nodes, tensors and weights of one graph in the making; `places` by the file's tensor index."""
+    """The nodes, tensors and weights of one graph in the making; `places` by the file's tensor index.
+
+    `padded` holds the pads (top, left, bottom, right) of tensors that only largest-value pools read, and which have not
+    been added to what `places` says: in a graph the pool has them.
+    """
 
     file: TfliteFile
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
     places: dict[int, Place] = field(default_factory=dict)
+    padded: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
 
     def tensor(self, index: int) -> FileTensor:
         """Return the file's tensor of an index."""

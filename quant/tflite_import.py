@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from quant import tflite_gates as gates
 from quant import tflite_layers as layers
 from quant import tflite_moves as moves
 from quant import tflite_values as values
@@ -28,10 +29,14 @@ IMPORTS: tuple[tuple[str, Callable[[Build, FileOp], None]], ...] = (
     ("DEQUANTIZE", values.dequantize),
     ("EXPAND_DIMS", moves.reshape),
     ("FULLY_CONNECTED", layers.fully_connected),
+    ("HARD_SWISH", gates.function),
+    ("LEAKY_RELU", gates.function),
+    ("LOGISTIC", gates.function),
     ("MAXIMUM", values.limit),
     ("MAX_POOL_2D", values.pool),
     ("MEAN", values.mean),
     ("MINIMUM", values.limit),
+    ("MUL", gates.mul),
     ("PAD", moves.pad),
     ("PADV2", moves.pad),
     ("QUANTIZE", values.quantize),
@@ -43,6 +48,7 @@ IMPORTS: tuple[tuple[str, Callable[[Build, FileOp], None]], ...] = (
     ("SOFTMAX", values.softmax),
     ("SQUEEZE", moves.reshape),
     ("STRIDED_SLICE", moves.strided_slice),
+    ("TANH", gates.function),
     ("TRANSPOSE", moves.transpose),
 )
 

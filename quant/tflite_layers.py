@@ -160,7 +160,10 @@ def _scales(build: Build, op: FileOp, found: FileTensor) -> tuple[float, ...]:
 
 def _bias(build: Build, op: FileOp, out: int) -> Array:
     """Return the bias as int32; zeros when it is left out."""
-    if len(op.inputs) < 3 or op.inputs[2] < 0:
+    absent = len(op.inputs) < 3 or op.inputs[2] < 0
+    if build.tensor(op.inputs[0]).dtype == "INT16":
+        _check_wide(build, op, absent=absent)
+    if absent:
         return np.zeros(out, np.int32)
     data, found = build.constant(op, 2, ("INT32",)), build.tensor(op.inputs[2])
     if data.size != out or len(found.scale) not in (1, out) or found.zero.any():
@@ -171,3 +174,13 @@ def _bias(build: Build, op: FileOp, out: int) -> Array:
     if not (away <= slack).all():
         raise refuse(op, f"the scale of its bias, {found.what}, is not that of its sums (input times weight).")
     return np.array(data, np.int32).ravel()
+
+
+def _check_wide(build: Build, op: FileOp, *, absent: bool) -> None:
+    """Refuse layers of int16 codes with the usual int64 bias: they are rounded once, with a 16-bit multiplier."""
+    if op.code == "DEPTHWISE_CONV_2D" or absent or build.tensor(op.inputs[2]).dtype != "INT32":
+        raise refuse(
+            op,
+            "layers of int16 codes are imported as CONV_2D and FULLY_CONNECTED with an int32 bias; with int64 biases "
+            "runtimes round otherwise than a graph. Convert with int32 biases (quantized_bias_type), or with int8.",
+        )

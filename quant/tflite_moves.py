@@ -72,21 +72,44 @@ def transpose(build: Build, op: FileOp) -> None:
 
 
 def pad(build: Build, op: FileOp) -> None:
-    """Import PAD, which adds the code of zero; PADV2 when its constant is that code."""
+    """Import PAD, which adds the code of zero; PADV2 with that code, or with the lowest before a MAX_POOL_2D."""
     place = _axes(build, op)
     amounts, shape = _table(build, op, 1), build.tensors[place.name].shape
     if amounts.shape != (len(shape), 2) or amounts.min(initial=0) < 0 or amounts[0].any():
         raise refuse(
             op, f"its pads are {amounts.tolist()}; allowed is one non-negative pair per axis, none on the batch."
         )
-    if op.code == "PADV2":
-        quant = activation_quant(build.tensor(op.inputs[0]))
-        x, value = build.tensor(op.inputs[0]), build.constant(op, 2, (build.tensor(op.inputs[0]).dtype,))
-        if value.size != 1 or int(value.ravel()[0]) != int(x.zero[0]):
-            raise refuse(op, f"it pads with another code than that of zero ({quant.zero}).")
     before, after = (graph_order(tuple(int(n) for n in amounts[:, side]), place) for side in (0, 1))
     made = tuple(n + a + b for n, a, b in zip(shape, before, after, strict=True))
+    if op.code == "PADV2" and not _pads_with_zero(build, op):
+        _pad_before_pool(build, op, place, (before, after, made))
+        return
     build.emit(op, ops.Pad(before=before, after=after), (place.name,), made, place)
+
+
+def _pads_with_zero(build: Build, op: FileOp) -> bool:
+    x = build.tensor(op.inputs[0])
+    value = build.constant(op, 2, (x.dtype,))
+    return value.size == 1 and int(value.ravel()[0]) == int(x.zero[0])
+
+
+def _pad_before_pool(build: Build, op: FileOp, place: Place, amounts: tuple[tuple[int, ...], ...]) -> None:
+    """Leave padding with the lowest code to the largest-value pools that read it.
+
+    `amounts` are the pads before and after each axis of the graph, and the extents they make.
+    """
+    before, after, made = amounts
+    found, x = build.output(op), build.tensor(op.inputs[0])
+    value = build.constant(op, 2, (x.dtype,))
+    lowest = value.size == 1 and int(value.ravel()[0]) == np.iinfo(value.dtype).min
+    readers = [other for other in build.file.operators if found.index in other.inputs]
+    pools = found.index != build.file.output and all(other.code == "MAX_POOL_2D" for other in readers)
+    if not (lowest and pools and place.order == default_order(4) and before[1] == after[1] == 0):
+        raise refuse(op, "it pads with another code than that of zero, or the lowest code before a MAX_POOL_2D only.")
+    if activation_quant(found) != build.tensors[place.name].quant or graph_shape(found.shape, place.order) != made:
+        raise refuse(op, f"its output, {found.what}, has another shape, scale or zero point than it makes.")
+    build.padded[found.index] = (before[2], before[3], after[2], after[3])
+    build.alias(op, place)
 
 
 def strided_slice(build: Build, op: FileOp) -> None:

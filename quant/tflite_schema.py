@@ -13,12 +13,15 @@ OPERATORS: Mapping[int, str] = {
     4: "DEPTHWISE_CONV_2D",
     6: "DEQUANTIZE",
     9: "FULLY_CONNECTED",
+    14: "LOGISTIC",
     17: "MAX_POOL_2D",
+    18: "MUL",
     19: "RELU",
     20: "RELU_N1_TO_1",
     21: "RELU6",
     22: "RESHAPE",
     25: "SOFTMAX",
+    28: "TANH",
     34: "PAD",
     39: "TRANSPOSE",
     40: "MEAN",
@@ -29,7 +32,9 @@ OPERATORS: Mapping[int, str] = {
     60: "PADV2",
     65: "SLICE",
     70: "EXPAND_DIMS",
+    98: "LEAKY_RELU",
     114: "QUANTIZE",
+    117: "HARD_SWISH",
 }
 CUSTOM = 32
 
@@ -41,8 +46,10 @@ OPTIONS: Mapping[str, int] = {
     "CONV_2D": 1,
     "DEPTHWISE_CONV_2D": 2,
     "FULLY_CONNECTED": 8,
+    "LEAKY_RELU": 75,
     "MAX_POOL_2D": 5,
     "MEAN": 27,
+    "MUL": 21,
     "SOFTMAX": 9,
     "STRIDED_SLICE": 32,
 }

@@ -37,10 +37,12 @@ def pool(build: Build, op: FileOp) -> None:
     x, y = build.tensors[place.name], build.output(op)
     _same_quant(build, op, place)
     kernel = table.integer(4, "i"), table.integer(3, "i")
-    found = window(op, POOL, (x.shape[2], x.shape[3]), kernel)
+    top, left, bottom, right = build.padded.get(op.inputs[0], (0, 0, 0, 0))
+    found = window(op, POOL, (x.shape[2] + top + bottom, x.shape[3] + left + right), kernel)
     shape, clip = (1, x.shape[1], *found.out), fused(op, POOL.activation)
     if op.code == "MAX_POOL_2D":
-        largest = ops.MaxPool(kernel=kernel, strides=found.strides, pads=found.pads)
+        pads = tuple(a + b for a, b in zip(found.pads, (top, left, bottom, right), strict=True))
+        largest = ops.MaxPool(kernel=kernel, strides=found.strides, pads=(pads[0], pads[1], pads[2], pads[3]))
         build.emit(op, largest, (place.name,), shape, clip=clip)
         return
     mean = ops.AveragePool(kernel=kernel, strides=found.strides, pads=found.pads)

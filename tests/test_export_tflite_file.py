@@ -187,7 +187,8 @@ def refusal(graph: Graph) -> str:
 def test_formats_that_tflite_lacks_are_refused():
     assert "activation 'x' is e4m3" in refusal(toy_graph(E4M3, E4M3))
     assert "weight 'conv_w' is e4m3" in refusal(with_weight_format(toy_graph(), E4M3))
-    assert "activation 'x' is int16" in refusal(toy_graph(integer(16), INT8))
+    assert "activation 'x' is int12" in refusal(toy_graph(integer(12), INT8))
+    assert "tensor 'x' of node 'conv' is int16 with zero point -3" in refusal(toy_graph(integer(16), INT8))
 
 
 def with_weight_format(graph: Graph, fmt: Format) -> Graph:

@@ -202,6 +202,33 @@ def test_limits_become_clips():
     assert kinds(assert_exact(maker)) == ["Clip", "Clip"]
 
 
+@pytest.mark.parametrize(
+    ("code", "options", "fields"),
+    [
+        ("LOGISTIC", "", {"scale": 1 / 256, "zero": -128}),
+        ("TANH", "", {"scale": 1 / 128, "zero": 0}),
+        ("HARD_SWISH", "HardSwishOptions", {"scale": 0.04, "zero": -100}),
+        ("LEAKY_RELU", "LeakyReluOptions", {"scale": 0.04, "zero": -60, "alpha": 0.125}),
+    ],
+)
+def test_functions_of_one_value(code: str, options: str, fields: dict[str, float]):
+    maker = Maker((1, 6, 5, 3), scale=0.05, zero=-10)
+    maker.add(code, (1, 6, 5, 3), (), options, **fields)
+    assert kinds(assert_exact(maker, 16)) == ["Function"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_products_of_one_shape_and_per_channel(swapped: bool):
+    maker = Maker((1, 6, 5, 3), scale=0.05, zero=-10)
+    maker.add("MEAN", (1, 1, 1, 3), (maker.counts(1, 2),), "ReducerOptions", keepDims=True)
+    maker.add("MUL", (1, 6, 5, 3), ("x",), "MulOptions", scale=0.09, zero=4, fusedActivationFunction=1)
+    if swapped:
+        op = maker.operators[-1]
+        maker.operators[-1] = files.FlatOp(**{**fields_of(op), "inputs": op.inputs[::-1]})
+    maker.add("MUL", (1, 6, 5, 3), ("x",), "MulOptions", scale=0.3, zero=-20)
+    assert kinds(assert_exact(maker, 16)) == ["Mean", "Mul", "Mul"]
+
+
 def test_four_bit_weights_are_unpacked():
     maker = Maker((1, 5, 5, 3))
     codes = maker.rng.integers(-7, 8, (5, 3, 3, 3))

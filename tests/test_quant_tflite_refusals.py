@@ -13,18 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.tflite import encode
-from export.tflite_flat import IDENTIFIER, _AlignedBuffer
 from quant.errors import QuantError
 from quant.flatbuffer import Table, root
 from quant.graph import Graph
 from quant.program import lower
 from quant.tflite_import import graph_of, load_tflite
 from quant.tflite_read import parse
-from tests.tflite_files import DATA, Maker
+from tests.tflite_files import DATA, Maker, packed
 from tests.toys import toy_graph
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is not installed")
-flatbuffers = pytest.importorskip("flatbuffers", reason="flatbuffers is not installed")
 FILE = encode(toy_graph())
 #: Tensors of the toy by name: x, a (conv), b (depthwise), c (add), m (mean), y (fully connected).
 NAMES = {
@@ -39,10 +37,7 @@ def changed(change: Callable[[Any, Any], object], data: bytes = FILE) -> bytes:
     """The file after `change(model, network)`."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data)))
     change(model, model.subgraphs[0])
-    model.buffers = [_AlignedBuffer(b"" if b.data is None else bytes(b.data)) for b in model.buffers]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model)
 
 
 def imported(data: bytes) -> Graph:
@@ -234,7 +229,10 @@ MOVES = (
     ("CONCATENATION", (1, 8, 6, 3), [], "ConcatenationOptions", {"axis": 4}, "along axis 4 of 4"),
     ("AVERAGE_POOL_2D", (1, 7, 5, 3), [], "Pool2DOptions", {"scale": 0.3}, "put a QUANTIZE there"),
     ("RELU6", (1, 8, 6, 3), [], "", {"scale": 0.3}, "put a QUANTIZE there"),
-    ("MUL", (1, 8, 6, 3), [], "MulOptions", {"dtype": "INT16", "zero": 0}, "MUL"),
+    ("PADV2", (1, 8, 6, 3), [(0, 0, 0, 0)], "PadV2Options", {}, "allowed is one non-negative pair per axis"),
+    ("LOGISTIC", (1, 8, 6, 3), [], "", {}, "must have scale 0.00390625 and zero point -128"),
+    ("LEAKY_RELU", (1, 8, 6, 3), [], "LeakyReluOptions", {"alpha": -0.5}, "its slope alpha is -0.5"),
+    ("MUL", (1, 8, 6, 3), [], "MulOptions", {}, "it has 1 inputs; 2 are imported"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from export.tflite_flat import IDENTIFIER, FlatOp, FlatTensor, _AlignedBuffer, pack
+from export.tflite_flat import IDENTIFIER, FlatOp, FlatTensor, _AlignedBuffer, pack, read
 from quant.formats import Array
 from quant.graph import check
 from quant.program import lower
@@ -33,12 +33,16 @@ def computed(build: Build) -> tuple[int, ...]:
 
 def showing(data: bytes, indices: tuple[int, ...]) -> bytes:
     """The same file with these tensors as its outputs."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data)))
+    model = read(data)
     model.subgraphs[0].outputs = np.array(indices, np.int32)
     model.signatureDefs = []
+    return packed(model)
+
+
+def packed(model: Any) -> bytes:
+    """The bytes of a `ModelT`."""
+    import flatbuffers
+
     model.buffers = [_AlignedBuffer(b"" if b.data is None else bytes(b.data)) for b in model.buffers]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), IDENTIFIER)

@@ -19,7 +19,8 @@ import sys
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
 made = runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2]))
-made.set_input(np.zeros(made.get_input_details(0)["shape"], np.int8), 0)
+given = made.get_input_details(0)
+made.set_input(np.zeros(given["shape"], given["dtype"]), 0)
 made.invoke()
 made.print_allocations()
 """
