@@ -13,7 +13,7 @@ METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "cod
 MEMORIES = ("arena", "flash", "code", "ram", "stack")
 
 #: How a plan gets to a board: a worker process here, one of the emulators, a compiler's estimate, a made-up device.
-TRANSPORTS = ("local", "qemu-user", "qemu-system", "verilator", "estimate", "null")
+TRANSPORTS = ("local", "qemu-user", "qemu-system", "qemu-root", "verilator", "estimate", "null")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devices import boards_emulated, boards_ethos_u, tools
+from devices import boards_emulated, boards_ethos_u, boards_pi, tools
 from devices.board import Board
 from devices.errors import DeviceError
 from quant.names import find
@@ -131,6 +131,7 @@ BOARDS = (
     HOST_TFLITE,
     HOST_C,
     *boards_emulated.BOARDS,
+    *boards_pi.BOARDS,
     *boards_ethos_u.BOARDS,
     VERILATOR,
     NULL,

@@ -49,7 +49,8 @@ def examine(root: Path = conditions.ROOT) -> tuple[Finding, ...]:
     Args:
         root: where /sys is read; tests give a recorded tree.
     """
-    found = tuple(_runtime(runtime.name, runtime.target, runtime.missing()) for runtime in runtimes.RUNTIMES)
+    every = (*runtimes.RUNTIMES, *runtimes.ON_DEMAND)
+    found = tuple(_runtime(runtime.name, runtime.target, runtime.missing()) for runtime in every)
     working = {finding.name: finding for finding in found}
     return (
         *(_export(target.name) for target in TARGETS),

@@ -15,6 +15,7 @@ from devices.found import Found
 from devices.local import run_worker
 from devices.measurement import Conditions, Measurement, Step
 from devices.part_files import load_graph, load_inputs
+from devices.pi import session as pi
 from devices.plan import Plan
 from devices.runtimes import find_machine
 from devices.worker import versions
@@ -51,12 +52,27 @@ def _run(board: Board, plan: Plan) -> Found:
             return run_worker(plan, f"wall clock of one inference after another, {board.runtime}, batch 1")
         case "null":
             return run_worker(plan, null.SOURCE)
+        case "qemu-root":
+            return _count_in_system(board, plan)
         case "estimate":
             return read_estimate(board, plan, versions(board))
         case "verilator":
             return _count_cycles(board, plan)
         case _:
             raise DeviceError(f"board '{board.name}' has transport '{board.transport}', which nothing here drives.")
+
+
+def _count_in_system(board: Board, plan: Plan) -> Found:
+    graph = load_graph(plan.folder)
+    codes = load_inputs(plan.folder, graph)[: plan.images]
+    guest, core = pi.find_pair(board.runtime)
+    session = pi.open_session(guest, core, plan.folder, plan.files, graph)
+    pins = dict(package.split("==") for package in guest.packages)
+    return Found(
+        source=f"instructions of {board.cpu}, counted in qemu-aarch64: one call of the runtime's Python interface",
+        versions=tuple(sorted({**versions(board), **pins}.items())),
+        instructions=session.instructions(codes),
+    )
 
 
 def _count_cycles(board: Board, plan: Plan) -> Found:

@@ -9,6 +9,7 @@ from devices.emulators.trial import cannot_count
 from devices.errors import DeviceError
 from devices.estimated import RUNTIME as VELA
 from devices.null import RUNTIME as NULL
+from devices.pi import session as pi
 from export.runtimes import c_host, litert, openvino, ort, tflm, verilator
 from export.runtimes.session import Runtime
 from quant.names import find
@@ -24,14 +25,18 @@ RUNTIMES: tuple[Runtime, ...] = (
 )
 
 
+#: These execute parts as well, but slowly: they verify when they are asked for by name.
+ON_DEMAND: tuple[Runtime, ...] = pi.RUNTIMES
+
+
 def runtimes_for(target: str) -> tuple[Runtime, ...]:
-    """Return the runtimes that execute parts of a target, the ones that are missing here included."""
+    """Return the runtimes that verify parts of a target by themselves, the ones that are missing here included."""
     return tuple(runtime for runtime in RUNTIMES if runtime.target == target)
 
 
 def find_runtime(name: str) -> Runtime:
-    """Return the runtime called `name`, among them those that execute nothing, or raise DeviceError."""
-    return find(name, (*RUNTIMES, VELA, NULL), "runtime", DeviceError)
+    """Return the runtime called `name`, be it slow or one that executes nothing, or raise DeviceError."""
+    return find(name, (*RUNTIMES, *ON_DEMAND, VELA, NULL), "runtime", DeviceError)
 
 
 def find_machine(board: Board) -> Machine | None:

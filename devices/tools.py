@@ -33,6 +33,7 @@ ARM_SIZE = Tool("arm-none-eabi-size", "binutils-arm-none-eabi")
 QEMU_AARCH64 = Tool("qemu-aarch64", "qemu-user")
 QEMU_SYSTEM_ARM = Tool("qemu-system-arm", "qemu-system-arm")
 VERILATOR = Tool("verilator", "verilator")
+MMDEBSTRAP = Tool("mmdebstrap", "mmdebstrap")
 
 #: Everything `edgemill doctor` looks for.
 TOOLS = (
@@ -47,6 +48,7 @@ TOOLS = (
     QEMU_AARCH64,
     QEMU_SYSTEM_ARM,
     VERILATOR,
+    MMDEBSTRAP,
 )
 
 

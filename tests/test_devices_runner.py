@@ -18,14 +18,16 @@ from export import arm_a, arm_m, ethos_u, fpga, host, vela
 from export.target import Target
 from tests.parts import DIGEST, short_plan, write_part
 
-WRITERS: Mapping[str, Target] = {t.name: t for t in (host.TARGET, arm_a.TARGET, arm_m.TARGET, ethos_u.TARGET, fpga.TARGET)}
+WRITERS: Mapping[str, Target] = {
+    t.name: t for t in (host.TARGET, arm_a.TARGET, arm_m.TARGET, ethos_u.TARGET, fpga.TARGET)
+}
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measurement]:
     """Every board that works here, run once."""
     home, found = tmp_path_factory.mktemp("parts"), {}
-    for board in BOARDS:
+    for board in QUICK:
         if _lack(board) is None:
             folder = home / (board.target or "any")
             if not folder.exists():
@@ -49,12 +51,14 @@ def _need(board: Board) -> None:
         pytest.skip(reason)
 
 
-TIMED = [board for board in BOARDS if "latency" in board.metrics]
-COUNTED = [board for board in BOARDS if "instructions" in board.metrics]
-REAL = [board for board in BOARDS if board.target is not None]
+#: Those in the emulated arm64 system take seconds each and have tests of their own.
+QUICK = [board for board in BOARDS if board.transport != "qemu-root"]
+TIMED = [board for board in QUICK if "latency" in board.metrics]
+COUNTED = [board for board in QUICK if "instructions" in board.metrics]
+REAL = [board for board in QUICK if board.target is not None]
 
 
-@_each(list(BOARDS))
+@_each(QUICK)
 def test_a_board_gives_its_metrics_and_reasons_for_the_rest(board: Board, measured: dict[str, Measurement]) -> None:
     _need(board)
     found = measured[board.name]
@@ -71,7 +75,7 @@ def test_a_board_gives_its_metrics_and_reasons_for_the_rest(board: Board, measur
     assert "energy" in absent
 
 
-@_each(list(BOARDS))
+@_each(QUICK)
 def test_a_measurement_says_where_it_comes_from(board: Board, measured: dict[str, Measurement]) -> None:
     _need(board)
     found = measured[board.name]
