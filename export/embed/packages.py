@@ -85,8 +85,9 @@ def view_of(bundle: Bundle, part_name: str | None = None) -> View:
     )
     if not (part.folder / f"{part.stem}_python.py").is_file():
         raise ExportError(f"{bundle.path} was written by an older version; export the model again.")
-    kept = sorted(path for path in part.folder.iterdir() if path.name not in (GRAPH, VECTORS, ELASTIC))
-    files = {path.name: path.read_text(encoding="utf-8") for path in kept}
+    listed = (Path(file.path) for file in manifest.files)
+    kept = [path.name for path in listed if path.parts[0] == part.name and path.name not in (GRAPH, VECTORS, ELASTIC)]
+    files = {name: (part.folder / name).read_text(encoding="utf-8") for name in kept}
     scheme = " ".join(manifest.scheme.split())
     sentence = f"Quantised network {part.stem}, {scheme}, {part.record.macs} multiplications per inference."
     return View(source, sentence, files, *sample_header(source))
