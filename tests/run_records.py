@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from devices.measurement import Conditions, Measurement
+from devices.measurement import Conditions, Measurement, Step
 from devices.run_record import Accuracy, BundleRecord, RunRecord, SchemeRecord
 from export.parity import LayerDifference, Parity
 from quant.cost import Summary
@@ -97,6 +97,13 @@ def timed(item: BundleRecord, board: str, median_s: float, part: str = "model", 
     )
 
 
+def steps(total: int) -> tuple[Step, ...]:
+    """Two layers and what lies between them: three quarters, almost a quarter, and the rest."""
+    parts = (3 * total // 4, total // 4 - 100, 100)
+    names = (("conv", 50_000), ("fc", 16_624), ("reshape", 0))
+    return tuple(Step(name, macs, part, None) for (name, macs), part in zip(names, parts, strict=True))
+
+
 def counted(item: BundleRecord, board: str, metric: str, counts: tuple[int, ...]) -> Measurement:
     """Simulated instructions or cycles of the whole network."""
     assert item.digest is not None
@@ -114,6 +121,7 @@ def counted(item: BundleRecord, board: str, metric: str, counts: tuple[int, ...]
         latency_s=None,
         warmup=None,
         conditions=CONDITIONS,
+        steps=steps(counts[0]) if metric == "instructions" else (),
         **{metric: counts},
         **memory,
     )

@@ -190,6 +190,19 @@ def test_counts_are_labelled_and_per_mac():
     assert row[3:] == ["8", "702,118the same for all", units.significant(702_118 / run.macs)]
 
 
+def test_steps_stand_beside_their_macs_and_boards_of_one_bundle_in_one_table():
+    made = Page(html(run_records.full()))
+    assert made.text.count("Instructions by step of w8a8 (arm-m), simulated") == 1
+    (head, *_) = [row for row in made.cells if row[:2] == ["step", "MACs"]]
+    assert head == ["step", "MACs", "qemu-aarch64", "mps2-an386"]
+    row = next(row for row in made.cells if row[:2] == ["conv", "50,000"])
+    first = run_records.steps(410_233)[0].instructions or 0
+    assert row[2].startswith(f"{first:,}75.0 %, {first / 50_000:.2f} per MAC")
+    rest = next(row for row in made.cells if row[0] == "reshape")
+    assert rest[1] == units.DASH
+    assert "per MAC" not in rest[2]
+
+
 def test_energy_is_absent_with_its_reason_or_there():
     run = run_records.full()
     assert "energyhost-ort" in "".join("".join(row) for row in page(run).cells)

@@ -13,6 +13,7 @@ from devices.report.front import Front, best_of, draw, fronts
 from devices.report.joined import Entry, cost, entries, with_metric
 from devices.report.plots import LatencyPlot, latency_plots
 from devices.report.table import Table
+from devices.report.tables_steps import step_tables
 from devices.report.verdict import Best, best, headline, tally
 from devices.run_record import RunRecord
 from export.atomic import write_text
@@ -150,16 +151,13 @@ def _latencies(found: Sequence[Entry]) -> tuple[LatencyView, ...]:
 
 
 def _counts(run: RunRecord, found: Sequence[Entry]) -> tuple[tuple[str, tuple[Table, ...]], ...]:
-    return tuple(
-        (
-            metric,
-            tuple(
-                tables_device.count_table(metric, method, group, run.macs)
-                for method, group in with_metric(found, metric)
-            ),
-        )
-        for metric in ("instructions", "cycles")
-    )
+    return tuple((metric, _count_tables(metric, run, found)) for metric in ("instructions", "cycles"))
+
+
+def _count_tables(metric: str, run: RunRecord, found: Sequence[Entry]) -> tuple[Table, ...]:
+    groups = with_metric(found, metric)
+    whole = tuple(tables_device.count_table(metric, method, group, run.macs) for method, group in groups)
+    return whole + tuple(table for _, group in groups for table in step_tables(metric, group))
 
 
 def _filled(*tables: Table) -> tuple[Table, ...]:

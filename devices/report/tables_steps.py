@@ -1,0 +1,59 @@
+"""Tables of what each step of a network costs, beside its multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from devices.measurement import Step
+from devices.report import units
+from devices.report.joined import Entry
+from devices.report.table import Cell, Column, Table, cells, number_columns
+
+CAPTIONS = {
+    "instructions": "Instructions by step of {label}, {method}: share of the sum, and per MAC",
+    "cycles": "Cycles by step of {label}, {method}: share of the sum, and per MAC",
+}
+
+
+def step_tables(metric: str, found: Sequence[Entry]) -> tuple[Table, ...]:
+    """Return a table for each part that was counted step by step, with a column for every board that counted alike.
+
+    Boards stand in one table when they ran the same bundle's part and cut it into the same steps.
+    """
+    groups: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in found:
+        item = entry.measurement
+        if item.steps and _counts(item.steps, metric) is not None:
+            key = (item.bundle, item.part, item.method, tuple((step.name, step.macs) for step in item.steps))
+            groups.setdefault(key, []).append(entry)
+    return tuple(_table(metric, group) for group in groups.values())
+
+
+def _counts(steps: Sequence[Step], metric: str) -> tuple[int, ...] | None:
+    """Return the steps' counts, None where they hold the other metric."""
+    found = tuple(step.instructions if metric == "instructions" else step.cycles for step in steps)
+    return None if None in found else tuple(count for count in found if count is not None)
+
+
+def _table(metric: str, group: Sequence[Entry]) -> Table:
+    first, steps = group[0], group[0].measurement.steps
+    columns = [_column(_counts(entry.measurement.steps, metric) or (), steps) for entry in group]
+    rows = tuple(
+        cells(step.name, units.count(step.macs) if step.macs else units.DASH, *column)
+        for step, *column in zip(steps, *columns, strict=True)
+    )
+    caption = CAPTIONS[metric].format(
+        label=f"{first.label} ({first.measurement.target})", method=first.measurement.method
+    )
+    heads = number_columns("MACs", *(entry.measurement.board for entry in group))
+    return Table(caption, (Column("step", wide=True), *heads), rows)
+
+
+def _column(counts: Sequence[int], steps: Sequence[Step]) -> list[Cell]:
+    total = sum(counts) or 1
+    return [_cell(count, count / total, step.macs) for count, step in zip(counts, steps, strict=True)]
+
+
+def _cell(count: int, share: float, macs: int) -> Cell:
+    per_mac = f", {units.significant(count / macs)} per MAC" if macs else ""
+    return Cell(units.count(count), f"{units.percent(share, 1)}{per_mac}")
