@@ -33,7 +33,7 @@ SHAPED_SHARE = 0.2
 WORTH_MINIMA = 0.9
 #: Activation values that candidates are worked out and compared on, and the fewest images.
 ACTIVATIONS, LEAST_IMAGES = 300_000_000, 32
-#: Logits are moved only where the margins of close decisions gain clearly: noise from within the network stays as it is.
+#: Logits are moved only where margins of close decisions gain clearly: noise from within the network stays as it is.
 WORTH_CENTRING = 0.97
 
 
