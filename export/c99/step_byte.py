@@ -60,15 +60,32 @@ def fits_bytes(context: Context, step: ConvStep, stored: Format) -> bool:
     products in 16 bits, which fit when no weight is -128.
     """
     x, y = context.format(step.x), context.format(step.y)
-    if {c_type(fmt) for fmt in (x, y, stored)} != {"int8_t"} or x.is_minifloat or y.is_minifloat or stored.is_minifloat:
+    if {c_type(x), c_type(y)} != {"int8_t"} or x.is_minifloat or y.is_minifloat or stored.is_minifloat:
         return False
-    rule, own = step.requant, folded(step)
-    if int(step.weight.min(initial=0)) == BYTE.start:
+    offset, rule, own = weight_offset(step), step.requant, folded(step)
+    if offset is None:
         return False
-    weights = np.abs(step.weight.reshape(len(own.bias), -1)).astype(np.int64).sum(axis=1)
-    reach = int((weights * 128 + np.abs(own.bias)).max(initial=0))
+    taps = int(np.prod(step.weight.shape[1:]))
+    weights = np.abs(step.weight.reshape(len(own.bias), -1).astype(np.int64) - offset).sum(axis=1)
+    reach = int((weights * 128 + np.abs(own.bias)).max(initial=0)) + abs(offset) * 128 * taps
     short = step.acc_max < SHORT_LIMIT and reach < INT32_LIMIT and all(int(s) in SHIFTS for s in own.shift)
     return short and step.x_zero in BYTE and rule.zero in BYTE
+
+
+def weight_offset(step: ConvStep) -> int | None:
+    """Return what is taken off every weight so that all lie in -127..127, or None where nothing does that.
+
+    It is 0 for most layers; weights that were unsigned bytes around a zero point of their own need it.
+    """
+    low, high = int(step.weight.min(initial=0)), int(step.weight.max(initial=0))
+    if low >= -127 and high <= 127:
+        return 0
+    return low + 127 if high - low <= 254 else None
+
+
+def stored_weights(step: ConvStep) -> IntArray:
+    """Return the weights without the offset, as they are stored in bytes."""
+    return step.weight - (weight_offset(step) or 0)
 
 
 def quads(name: str, own: Folded) -> Constants:
@@ -98,7 +115,7 @@ def conv_byte(context: Context, step: ConvStep) -> Piece:
     kernel = Kernel("conv_byte", "conv_byte", (), (TYPES, spare, plain, *CONV_BLOCKS, CLAMP, CONV_VECTOR), PLAIN)
     taps = int(np.prod(step.weight.shape[1:]))
     rounded = -(-taps // 4) * 4
-    weight = np.pad(in_blocks(step.weight).ravel(), (0, READ_AHEAD))
+    weight = np.pad(in_blocks(stored_weights(step)).ravel(), (0, READ_AHEAD))
     # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words. Vectors take
     # patches of whole vectors.
     scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16))
@@ -117,7 +134,9 @@ def depthwise_byte(context: Context, step: ConvStep) -> Piece:
     channels, _, height, width = step.weight.shape
     columns = (context.image(step.y)[1] - 1) * step.op.strides[1] + (width - 1) * step.op.dilations[1] + 1
     parts = (
-        _aligned(array("int8_t", context.label("weight"), step.weight.reshape(channels, -1).T.ravel().tolist())),
+        _aligned(
+            array("int8_t", context.label("weight"), stored_weights(step).reshape(channels, -1).T.ravel().tolist())
+        ),
         quads(context.label("quads"), folded(step)),
         Constants(_window(context, step), 0),
     )
@@ -144,6 +163,7 @@ def _piece(context: Context, step: ConvStep, kernel: Kernel, parts: tuple[Consta
 def _window(context: Context, step: ConvStep) -> str:
     fields = window_fields(context, step)
     fields |= {"y_zero": step.requant.zero, "low": step.requant.low, "high": step.requant.high}
+    fields |= {"weight_zero": weight_offset(step) or 0}
     return structure("window", context.label("window"), fields | {"direct": int(_is_direct(context, step))})
 
 

@@ -3,6 +3,32 @@
 static inline void dot_pairs(const patch_t *patches, const int8_t *weight, int32_t groups, int32_t *sums)
 {
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__PIC__) && !defined(__ROPI__)
+    /* All but one of the registers are in use, which compilers do not manage without spills. */
+    uint32_t u, v, even0, odd0, even1, odd1;
+    __asm__("1: ldrd %[odd0], %[odd1], [%[weight]], #16\n\t"
+            "ldrd %[u], %[v], [%[patches]], #8\n\t"
+            "sxtb16 %[even0], %[odd0]\n\t"
+            "sxtb16 %[odd0], %[odd0], ror #8\n\t"
+            "sxtb16 %[even1], %[odd1]\n\t"
+            "sxtb16 %[odd1], %[odd1], ror #8\n\t"
+            "smlad %[a], %[u], %[even0], %[a]\n\t"
+            "smlad %[b], %[u], %[even1], %[b]\n\t"
+            "smlad %[a], %[v], %[odd0], %[a]\n\t"
+            "smlad %[b], %[v], %[odd1], %[b]\n\t"
+            "ldrd %[u], %[v], [%[patches]], #8\n\t"
+            "subs %[groups], #1\n\t"
+            "smlad %[c], %[u], %[even0], %[c]\n\t"
+            "smlad %[d], %[u], %[even1], %[d]\n\t"
+            "smlad %[c], %[v], %[odd0], %[c]\n\t"
+            "smlad %[d], %[v], %[odd1], %[d]\n\t"
+            "bne 1b"
+            : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [weight] "+r"(weight), [patches] "+r"(patches),
+              [groups] "+r"(groups), [u] "=&r"(u), [v] "=&r"(v), [even0] "=&r"(even0), [odd0] "=&r"(odd0),
+              [even1] "=&r"(even1), [odd1] "=&r"(odd1)
+            :
+            : "cc", "memory");
+#else
     do {
         uint64_t pair;
         int16x2_t even0, odd0, even1, odd1;
@@ -22,6 +48,7 @@ static inline void dot_pairs(const patch_t *patches, const int8_t *weight, int32
         d = __smlad((int16x2_t)(uint32_t)pair, even1, d);
         d = __smlad((int16x2_t)(uint32_t)(pair >> 32), odd1, d);
     } while (--groups != 0);
+#endif
     sums[0] = a;
     sums[1] = b;
     sums[2] = c;
@@ -38,24 +65,52 @@ static inline void put_two(const int32_t *sums, const struct quad *q, int32_t c,
     to[c] = saturated_half((a + (a >> 31) + add) >> shift);
 }
 
-/* One or two output positions, all channels. */
-static void conv_block(const patch_t *patches, int32_t step, int32_t positions, const int8_t *weight,
-                       const struct quad *q, int32_t groups, int32_t outs, int32_t zero, int8_t *y)
+/* Channels `c` and the next at two positions; `more` is added to the sums of each position. */
+static inline void two_channels(const patch_t *patches, const int8_t *weight, const struct quad *q, int32_t groups,
+                                const int32_t *more, int32_t zero, int32_t c, int8_t *to, int8_t *too)
 {
-    const int32_t row = positions > 1 ? outs : 0;
+    int32_t sums[4];
+    sums[0] = q->bias[c] + more[0];
+    sums[1] = q->bias[c + 1] + more[0];
+    sums[2] = q->bias[c] + more[1];
+    sums[3] = q->bias[c + 1] + more[1];
+    dot_pairs(patches, weight + 4 * c, groups, sums);
+    put_two(sums, q, c, zero, to, too);
+    put_two(sums + 1, q, c + 1, zero, to, too);
+}
+
+/* Sums of the codes of two interleaved patches. */
+static void add_codes(const patch_t *patches, int32_t groups, int32_t *sums)
+{
+    const int16x2_t ones = (int16x2_t)0x10001u;
+    int32_t a = 0, b = 0;
+    for (; groups > 0; groups--) {
+        a = __smlad((int16x2_t)patches[1], ones, __smlad((int16x2_t)patches[0], ones, a));
+        b = __smlad((int16x2_t)patches[3], ones, __smlad((int16x2_t)patches[2], ones, b));
+        patches += 4;
+    }
+    sums[0] = a;
+    sums[1] = b;
+}
+
+/* One or two output positions, all channels. */
+static APART void conv_block(const patch_t *patches, int32_t step, int32_t positions, const int8_t *weight,
+                             const struct quad *q, int32_t groups, const struct window *p, int8_t *y)
+{
+    const int32_t outs = p->out_channels, row = positions > 1 ? outs : 0, zero = p->y_zero;
+    int32_t more[2] = {0, 0};
     int8_t spare[8];
     int32_t left, i;
     (void)step;
+    if (p->weight_zero != 0) {
+        add_codes(patches, groups, more);
+        more[0] *= p->weight_zero;
+        more[1] *= p->weight_zero;
+    }
     for (left = outs; left > 0; left -= 4) {
         int8_t *to = left < 4 ? spare : y, *too = left < 4 ? spare + 4 : y + row;
-        int32_t sums[4];
-        for (i = 0; i < 4; i += 2) {
-            sums[0] = sums[2] = q->bias[i];
-            sums[1] = sums[3] = q->bias[i + 1];
-            dot_pairs(patches, weight + 4 * i, groups, sums);
-            put_two(sums, q, i, zero, to, too);
-            put_two(sums + 1, q, i + 1, zero, to, too);
-        }
+        two_channels(patches, weight, q, groups, more, zero, 0, to, too);
+        two_channels(patches, weight, q, groups, more, zero, 2, to, too);
         weight += 16 * groups;
         q++;
         y += 4;

@@ -40,21 +40,31 @@ static inline void dot_quads(const patch_t *first, const patch_t *second, const 
 }
 
 /* All channels of neighbouring output positions. */
-static void conv_block(const patch_t *patches, int32_t step, int32_t positions, const int8_t *weight,
-                       const struct quad *quads, int32_t groups, int32_t outs, int32_t zero, int8_t *y)
+static APART void conv_block(const patch_t *patches, int32_t step, int32_t positions, const int8_t *weight,
+                             const struct quad *quads, int32_t groups, const struct window *p, int8_t *y)
 {
+    const int32_t outs = p->out_channels, zero = p->y_zero, weight_zero = p->weight_zero;
     for (; positions > 0; positions -= 2) {
         const patch_t *second = positions > 1 ? patches + step : patches;
         const int32_t row = positions > 1 ? outs : 0;
         const struct quad *q = quads;
         const int8_t *from = weight;
+        int32_t more[2] = {0, 0}, left, i;
         int8_t spare[8];
-        int32_t left, i;
+        if (weight_zero != 0) {
+            for (i = 0; i < 4 * groups; i++) {
+                more[0] += patches[i];
+                more[1] += second[i];
+            }
+            more[0] *= weight_zero;
+            more[1] *= weight_zero;
+        }
         for (left = outs; left > 0; left -= 4) {
             int8_t *to = left < 4 ? spare : y, *too = left < 4 ? spare + 4 : y + row;
             int32_t sums[8];
             for (i = 0; i < 4; i++) {
-                sums[i] = sums[i + 4] = q->bias[i];
+                sums[i] = q->bias[i] + more[0];
+                sums[i + 4] = q->bias[i] + more[1];
             }
             dot_quads(patches, second, from, groups, sums);
             for (i = 0; i < 4; i++) {

@@ -42,7 +42,7 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
         if (p->direct != 0) {
             const int32_t rows = p->stride_x * p->stride_y == 1 ? p->out_height : 1;
             conv_block(x + top * p->width * depth, p->stride_x * depth, rows * p->out_width, weight, quads, groups,
-                       outs, p->y_zero, to);
+                       p, to);
             to += rows * p->out_width * outs;
             oy += rows - 1;
             continue;
@@ -54,14 +54,14 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
             fill_patch(x, patch, (int8_t *)scratch + 16 * groups, p, groups, top, left);
             held++;
             if (held == TILE) {
-                conv_block(patches, 4 * groups, held, weight, quads, groups, outs, p->y_zero, to);
+                conv_block(patches, 4 * groups, held, weight, quads, groups, p, to);
                 to += held * outs;
                 held = 0;
             }
         }
     }
     if (held != 0) {
-        conv_block(patches, 4 * groups, held, weight, quads, groups, outs, p->y_zero, to);
+        conv_block(patches, 4 * groups, held, weight, quads, groups, p, to);
     }
     if (p->low > -128 || p->high < 127) {
         clamp_bytes(y, count, p->low, p->high);

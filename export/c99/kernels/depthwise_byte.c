@@ -29,6 +29,7 @@ static void depthwise_byte(const int8_t *x, const int8_t *weight, const struct q
     ring.channels = p->channels;
     ring.count = p->out_width;
     ring.zero = p->y_zero;
+    ring.weight_zero = p->weight_zero;
     for (oy = 0; oy < p->out_height; oy++) {
         const int32_t top = oy * p->stride_y;
         put = put < top ? top : put;

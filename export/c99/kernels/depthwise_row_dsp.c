@@ -4,14 +4,15 @@
 /* Weights of four channels as 16-bit numbers, even channels before odd ones, in the order in which rows lie in the ring. */
 static void widen_taps(const struct ring *p, const int8_t *weight, uint32_t *taps)
 {
+    const int16x2_t zero = (int16x2_t)(((uint32_t)p->weight_zero & 0xffffu) * 0x10001u);
     int32_t i, j;
     for (i = 0; i < p->kernel_height; i++) {
         const int32_t row = i - p->first + (i < p->first ? p->kernel_height : 0);
         const int8_t *from = weight + row * p->kernel_width * p->channels;
         for (j = p->kernel_width; j > 0; j--) {
             const uint32_t word = load_word(from);
-            *taps++ = (uint32_t)even_bytes(word);
-            *taps++ = (uint32_t)odd_bytes(word);
+            *taps++ = (uint32_t)even_bytes_plus(zero, word);
+            *taps++ = (uint32_t)odd_bytes_plus(zero, word);
             from += p->channels;
         }
     }

@@ -2,7 +2,7 @@
 static void depthwise_rest(const struct ring *p, const int8_t *weight, const struct quad *quads, int8_t *y,
                            int32_t begin)
 {
-    const int32_t channels = p->channels, tap_step = p->dilation * channels;
+    const int32_t channels = p->channels, tap_step = p->dilation * channels, zero = p->weight_zero;
     int32_t n, c, i, j, k;
     for (c = begin; c < channels; c += 4) {
         const int32_t depth = channels - c < 4 ? channels - c : 4;
@@ -16,14 +16,14 @@ static void depthwise_rest(const struct ring *p, const int8_t *weight, const str
                 const int8_t *from = row;
                 for (j = p->kernel_width; j > 0; j--) {
                     if (depth == 4) {
-                        a += from[0] * tap[0];
-                        b += from[1] * tap[1];
-                        d += from[2] * tap[2];
-                        e += from[3] * tap[3];
+                        a += from[0] * (tap[0] + zero);
+                        b += from[1] * (tap[1] + zero);
+                        d += from[2] * (tap[2] + zero);
+                        e += from[3] * (tap[3] + zero);
                     } else {
-                        a += from[0] * tap[0];
-                        b += depth > 1 ? from[1] * tap[1] : 0;
-                        d += depth > 2 ? from[2] * tap[2] : 0;
+                        a += from[0] * (tap[0] + zero);
+                        b += depth > 1 ? from[1] * (tap[1] + zero) : 0;
+                        d += depth > 2 ? from[2] * (tap[2] + zero) : 0;
                     }
                     from += tap_step;
                     tap += channels;

@@ -4,5 +4,5 @@
 struct ring {
     const int8_t *rows;
     int32_t row_step, first, kernel_height, kernel_width;
-    int32_t stride, dilation, channels, count, zero;
+    int32_t stride, dilation, channels, count, zero, weight_zero;
 };

@@ -77,6 +77,7 @@ static inline int16x2_t odd_bytes_plus(int16x2_t base, uint32_t word)
 #endif
 #if defined(HELIUM) || defined(NEON)
 #define VECTOR 1
+#endif
 #if defined(__GNUC__)
 /* A function of its own keeps its registers to itself. */
 #define APART __attribute__((noinline))
@@ -85,5 +86,4 @@ static inline int16x2_t odd_bytes_plus(int16x2_t base, uint32_t word)
 #else
 #define APART
 #define IN_ORDER (void)0
-#endif
 #endif

@@ -8,8 +8,9 @@ struct window {
     int32_t dilation_y, dilation_x;
     int32_t groups;
     int32_t zero;
-    /* Of signed bytes: zero point and limits of the output; whether windows are single pixels inside the image. */
-    int32_t y_zero, low, high, direct;
+    /* Of signed bytes: zero point and limits of the output; what every weight is short of; whether windows are single
+       pixels inside the image. */
+    int32_t y_zero, low, high, weight_zero, direct;
 };
 
 /* Accumulator to code: one multiplier, or one per output channel; low and high clamp the result. */
