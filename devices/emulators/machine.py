@@ -162,7 +162,10 @@ class EmulatedSession:
         names, found = [step.name for step in lower(self.graph).steps], icount.per_step(counts)
         if len(numbers) != len(found) or max(numbers, default=0) >= len(names):
             raise DeviceError(f"{self.machine.name}: {len(found)} counts for {len(numbers)} of {len(names)} steps.")
-        return tuple((names[number], count) for number, count in zip(numbers, found, strict=True))
+        totals = dict.fromkeys(numbers, 0)  # a step may come in strips
+        for number, count in zip(numbers, found, strict=True):
+            totals[number] += count
+        return tuple((names[number], count) for number, count in totals.items())
 
     def _counted(self, build: Build, images: Array) -> tuple[tuple[icount.Count, ...], bytes]:
         """Return what the instruction counter wrote about a runner of `images`, and what the runner said."""
