@@ -25,7 +25,8 @@ from devices.emulators.machine import open_part
 from devices.errors import DeviceError
 from devices.pi import session as pi
 from devices.pi.cores import Core
-from devices.pi.system import Guest, counter_options, execute, missing
+from devices.pi.system import GUESTS, Guest, counter_options, execute, missing
+from devices.runtimes import find_runtime
 from export import arm_a, arm_m, host
 from export.runtimes.tflite_part import TINY_INPUT, TINY_MODEL
 from export.target import Source
@@ -68,7 +69,20 @@ def _network(network: Network) -> list[Row]:
             target.write(Source("net", graph, codes, expected), folder)
         found = [_ours(cpu, Path(work), graph, codes) for cpu in C_MACHINES]
         found += [_runtime(guest, core, Path(work), graph, codes) for guest, core in pi.PAIRS]
-    return [_row(network.name, total, expected, *item) for item in found]
+        here = {guest.name: _steps_here(guest, Path(work), graph, codes, expected) for guest in GUESTS}
+    rows = [_row(network.name, total, expected, *item) for item in found]
+    return [{**row, "steps_here": here.get(row["executed_by"].split(" ")[0].removeprefix("ai-edge-"))} for row in rows]
+
+
+def _steps_here(guest: Guest, work: Path, graph: Graph, codes: Array, expected: Array) -> int | None:
+    """Return how far the runtime of the same name on this machine is from the reference, if it works here."""
+    runtime = find_runtime(guest.name)
+    if runtime.missing() is not None:
+        return None
+    session = runtime.open(work / guest.target, "net", graph)
+    made = session.run(codes)
+    session.close()
+    return int(np.abs(made.astype(int) - expected.astype(int)).max())
 
 
 def _ours(cpu: str, work: Path, graph: Graph, codes: Array) -> tuple[str, str, Any, Any]:
@@ -128,24 +142,24 @@ def _table(rows: list[Row], fixed: dict[str, float]) -> str:
         "# Instructions of one inference on emulated Cortex-A",
         "",
         f"qemu-aarch64 with the counting plugin, one thread, batch 1, median of {IMAGES} inputs. `steps`: the largest",
-        "difference of an output from the integer reference in steps of its grid, `labels` how many of the inputs keep",
-        "their label. ONNX Runtime and OpenVINO include quantising the float32 input and making the output.",
+        "difference of an output from the integer reference in steps of its grid, `here`: the same on the machine that",
+        "emulates, `labels`: how many of the inputs keep their label. ONNX Runtime and OpenVINO include quantising the float32 input and making the output.",
         "Counts are not time. A call of the runtime alone (a network of one operation on one value) takes:",
         f"{', '.join(f'{name} {count:,.0f}' for name, count in fixed.items())}.",
         "",
-        "| network | core | executed by | instructions | per MAC | spread | steps | labels |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        "| network | core | executed by | instructions | per MAC | spread | steps | here | labels |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     return "\n".join([*lines, *map(_line, sorted(rows, key=lambda r: (r["network"], r["cpu"])))]) + "\n"
 
 
 def _line(row: Row) -> str:
     if row["instructions"] is None:
-        return f"| {row['network']} | {row['cpu']} | {row['executed_by']} | | | | | |"
+        return f"| {row['network']} | {row['cpu']} | {row['executed_by']} | | | | | | |"
     spread = (row["most"] - row["least"]) / row["instructions"]
     return (
         f"| {row['network']} | {row['cpu']} | {row['executed_by']} | {row['instructions']:,.0f} | {row['per_mac']:.3f} "
-        f"| {100 * spread:.2f} % | {row['steps']} | {row['labels_kept']}/{IMAGES} |"
+        f"| {100 * spread:.2f} % | {row['steps']} | {'' if row['steps_here'] is None else row['steps_here']} | {row['labels_kept']}/{IMAGES} |"
     )
 
 
