@@ -52,6 +52,7 @@ class ExportJob:
     vectors: int
     cut: str | None
     name: str | None
+    probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ def _spec(job: ExportJob) -> BundleSpec:
     if job.cut is None:
         # Half a network is no subnet, so the parts of a divided one carry none.
         parts = tuple(replace(part, elastic=elastic_of(job.model)) for part in parts)
+    parts = (*parts[:-1], replace(parts[-1], probabilities=job.probabilities))
     return BundleSpec(
         name=job.name or graph.name,
         scheme=scheme_of(graph),

@@ -28,7 +28,8 @@ class Source:
     tensor names), or None.
     `elastic` is the elastic network that `graph` is a subnet of, or None; a bundle carries it, targets do not see it.
     `preprocess` makes the inputs from raw images where the part is the first of a bundle, `labels` name the outputs of
-    the last one and `postprocess` is "softmax" or None; a bundle sets them.
+    the last one and `postprocess` is "softmax" or None; a bundle sets them. `probabilities` asks for one more file
+    that ends in the softmax of the last part's logits, where a target has such files (arm-a).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] = ()
     postprocess: str | None = None
+    probabilities: bool = False
 
     @property
     def stem(self) -> str:

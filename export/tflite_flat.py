@@ -66,7 +66,13 @@ class _AlignedBuffer:
         return int(schema.BufferEnd(builder))
 
 
-def pack(name: str, ends: tuple[str, str], tensors: Sequence[FlatTensor], operators: Sequence[FlatOp]) -> bytes:
+def pack(
+    name: str,
+    ends: tuple[str, str],
+    tensors: Sequence[FlatTensor],
+    operators: Sequence[FlatOp],
+    metadata: tuple[str, bytes] | None = None,
+) -> bytes:
     """Return the bytes of a `.tflite` file; the same arguments give the same bytes.
 
     Args:
@@ -74,6 +80,7 @@ def pack(name: str, ends: tuple[str, str], tensors: Sequence[FlatTensor], operat
         ends: names of the input and the output tensor.
         tensors: every tensor, each name once.
         operators: in execution order.
+        metadata: name and content of one more buffer.
 
     Raises:
         ExportError: two tensors have one name, or ai-edge-litert (whose schema classes write the file) is missing.
@@ -87,6 +94,8 @@ def pack(name: str, ends: tuple[str, str], tensors: Sequence[FlatTensor], operat
             "Install the extra: pip install 'edgemill[arm]'."
         ) from error
     model = _model(schema, name, ends, tensors, operators)
+    if metadata is not None:
+        _add_metadata(schema, model, *metadata)
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
@@ -113,6 +122,13 @@ def _model(
     model.buffers = [_AlignedBuffer(data) for data in (b"", *(tensor.data for tensor in constants))]
     model.subgraphs = [graph]
     return model
+
+
+def _add_metadata(schema: Any, model: Any, name: str, content: bytes) -> None:
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name.encode(), len(model.buffers)
+    model.metadata = [entry]
+    model.buffers.append(_AlignedBuffer(content))
 
 
 def _ints(values: Sequence[int]) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from export.errors import ExportError
+from export.tflite_flat import FlatTensor
 from export.tflite_functions import function_piece
 from export.tflite_layers import average_pool_piece, conv_piece, gemm_piece, max_pool_piece
-from export.tflite_layout import is_wide
+from export.tflite_layout import file_type, is_wide
 from export.tflite_moves import move_piece
 from export.tflite_piece import Piece, clamped, constant, flat_op, fused, limits
 from quant import operators as ops
@@ -66,6 +67,22 @@ def _check_types(graph: Graph, node: Node) -> None:
             f"arm-a: node '{node.name}' ({node.kind}) has int8 and int16 codes at its ends; TFLite's operators keep "
             "the type. Give the layer one width, or put a Requantize between."
         )
+
+
+def softmax_piece(graph: Graph) -> Piece:
+    """Return a SOFTMAX of the graph's output, on the grid that TFLite fixes for probabilities.
+
+    Raises:
+        ExportError: the output is no vector of logits.
+    """
+    shape, quant = graph.shape(graph.output), graph.quant(graph.output)
+    if len(shape) != 2:
+        raise ExportError(f"arm-a: the output has shape {list(shape)}; probabilities are made of logits [1, N].")
+    wide = is_wide(quant.format)
+    scale, zero = (2.0**-15, 0) if wide else (2.0**-8, -128)
+    made = FlatTensor(f"{graph.output}/softmax", shape, file_type(quant.format), (scale,), zero)
+    version = 3 if wide else 2
+    return Piece((made,), (flat_op("SOFTMAX", version, (graph.output,), made.name, "SoftmaxOptions", beta=1.0),))
 
 
 def _minimum(graph: Graph, node: Node, op: ops.Minimum) -> Piece:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_quantised_anew_it_is_symmetric_and_reaches_jetson(desk):
         for name in ("mine.tflite", "sym.graph")
     )
     assert abs(before - after) < 0.05
+
+
+def test_a_file_for_apps_ends_in_probabilities_and_brings_its_labels(desk):
+    words = ("export", "same.graph", "--target", "arm-a", "--data", "digits", "--vectors", 4)
+    invoke(*words, "-o", "plain")
+    invoke(*words, "--softmax", "-o", "apps")
+    assert not list((desk / "plain").rglob("*_softmax.tflite"))
+    (file,) = (desk / "apps").rglob("model_softmax.tflite")
+    with zipfile.ZipFile(file) as archive:
+        assert archive.read("labels.txt").decode().split() == [str(digit) for digit in range(10)]
+    read_bundle(desk / "apps")
 
 
 @pytest.mark.parametrize("words", [("eval", "--data"), ("export", "-o", "out", "--target", "arm-m", "--data")])

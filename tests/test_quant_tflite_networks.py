@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.runtimes.litert import LITERT_REF
-from export.runtimes.tflite_part import RUNTIME_ERRORS
+from export.runtimes.litert import LITERT_REF, TFLITE_RUNTIME
 from export.runtimes.tflm import TFLITE_MICRO
 from quant.formats import Array
 from tests import tflite_files as files
@@ -68,16 +67,10 @@ def crops(count: int, side: int) -> Array:
     return np.stack(found)
 
 
-def kernels(data: bytes) -> tuple[Callable[[bytes], files.Invoke], ...]:
+def kernels() -> tuple[Callable[[bytes], files.Invoke], ...]:
     """The reference kernels of the runtimes that are here."""
-    found = []
-    if LITERT_REF.missing() is None:
-        found.append(files.reference_kernels)
-    try:
-        files.old_reference_kernels(data)
-    except RUNTIME_ERRORS:
-        return tuple(found)
-    return (*found, files.old_reference_kernels)
+    known = ((LITERT_REF, files.reference_kernels), (TFLITE_RUNTIME, files.old_reference_kernels))
+    return tuple(maker for runtime, maker in known if runtime.missing() is None)
 
 
 @pytest.mark.parametrize("name", CORAL)
@@ -86,7 +79,7 @@ def test_corals_uint8_networks_have_the_codes_of_the_reference_kernels(name: str
     need(path, DATA / "imagenet" / "images_256")
     data = path.read_bytes()
     build = files.imported(data)
-    makers = kernels(data)
+    makers = kernels()
     if not makers:
         pytest.skip("neither ai-edge-litert nor tflite-runtime runs here")
     side = build.tensor(build.file.input).shape[1]

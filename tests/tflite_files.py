@@ -65,7 +65,17 @@ def micro(data: bytes, outputs: int, arena_bytes: int) -> Invoke:
 def reference_kernels(data: bytes) -> Invoke:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    made: Any = Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    return _interpreted(Interpreter, OpResolverType.BUILTIN_REF, data)
+
+
+def old_reference_kernels(data: bytes) -> Invoke:
+    from tflite_runtime.interpreter import Interpreter, OpResolverType
+
+    return _interpreted(Interpreter, OpResolverType.BUILTIN_REF, data)
+
+
+def _interpreted(interpreter: Any, resolver: Any, data: bytes) -> Invoke:
+    made = interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=resolver)
     made.allocate_tensors()
 
     def invoke(image: Array) -> list[Array]:

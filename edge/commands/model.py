@@ -136,6 +136,7 @@ def evaluate(
     help="How applications bring images of another size to the network's; crop- takes the middle in its shape.",
 )
 @click.option("--name", help="The bundle's name; default: the model's.")
+@click.option("--softmax", is_flag=True, help="arm-a: one more .tflite file that ends in probabilities, for apps.")
 @output_option
 @force_option
 def export(
@@ -150,6 +151,7 @@ def export(
     cut: str | None,
     resize: str | None,
     name: str | None,
+    softmax: bool,
     output: Path,
     force: bool,
 ) -> None:
@@ -167,7 +169,7 @@ def export(
     for place in places:
         refuse_existing(place, force)
     dataset = with_resize(load_data(data, pixel_scale, mean, std, test_share=1), resize)
-    job = ExportJob(model, float_model, dataset, vectors, cut, name)
+    job = ExportJob(model, float_model, dataset, vectors, cut, name, softmax)
     made = export_models(job, targets, output, overwrite=force)
     for place, bundle in zip(places, made, strict=True):
         click.echo(f"{place}: {bundle.manifest.target}, digest {bundle.digest[:16]}")
