@@ -143,7 +143,8 @@ def _table(rows: list[Row], fixed: dict[str, float]) -> str:
         "",
         f"qemu-aarch64 with the counting plugin, one thread, batch 1, median of {IMAGES} inputs. `steps`: the largest",
         "difference of an output from the integer reference in steps of its grid, `here`: the same on the machine that",
-        "emulates, `labels`: how many of the inputs keep their label. ONNX Runtime and OpenVINO include quantising the float32 input and making the output.",
+        "emulates, `labels`: how many of the inputs keep their label. ONNX Runtime and OpenVINO include quantising the",
+        "float32 input and making the output.",
         "Counts are not time. A call of the runtime alone (a network of one operation on one value) takes:",
         f"{', '.join(f'{name} {count:,.0f}' for name, count in fixed.items())}.",
         "",
@@ -156,10 +157,11 @@ def _table(rows: list[Row], fixed: dict[str, float]) -> str:
 def _line(row: Row) -> str:
     if row["instructions"] is None:
         return f"| {row['network']} | {row['cpu']} | {row['executed_by']} | | | | | | |"
+    here = "" if row["steps_here"] is None else row["steps_here"]
     spread = (row["most"] - row["least"]) / row["instructions"]
     return (
         f"| {row['network']} | {row['cpu']} | {row['executed_by']} | {row['instructions']:,.0f} | {row['per_mac']:.3f} "
-        f"| {100 * spread:.2f} % | {row['steps']} | {'' if row['steps_here'] is None else row['steps_here']} | {row['labels_kept']}/{IMAGES} |"
+        f"| {100 * spread:.2f} % | {row['steps']} | {here} | {row['labels_kept']}/{IMAGES} |"
     )
 
 
