@@ -52,11 +52,12 @@ def row_piece(program: Program, names: Mapping[str, str], index: int, conv_piece
     assert isinstance(conv, ConvStep) and isinstance(add, AddStep)
     tensors = dict(program.tensors)
     for tensor in (*add.xs, add.y):
-        _, channels, _, width = tensors[tensor].shape
-        tensors[tensor] = replace(tensors[tensor], shape=(1, channels, 1, width))
+        _, channels, _, columns = tensors[tensor].shape
+        tensors[tensor] = replace(tensors[tensor], shape=(1, channels, 1, columns))
     placed = {t: name if t == conv.y else f"{name} + at" for t, name in names.items()}
     piece = add_piece(Context(replace(program, tensors=tensors), placed, index), add)
     count, rows = row_bytes(program, conv.y), program.tensors[conv.y].shape[2]
+    width = program.quant(add.y).format.dtype.itemsize
     window = f"step{index - 1}_window"
     (call,) = conv_piece.statements
     (add_call,) = piece.statements
@@ -69,6 +70,7 @@ def row_piece(program: Program, names: Mapping[str, str], index: int, conv_piece
         f"        {call.replace(f'&{window}', '&row')}",
         f"        TAP({index - 1}, {names[conv.y]}, {count});",
         f"        {add_call}",
+        f"        TAP({index}, {names[add.y]} + at, {count * width});",
         f"        row.pad_top -= {conv.op.strides[0]};",
         "    }",
         "}",

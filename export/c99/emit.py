@@ -88,7 +88,8 @@ def _pieces(program: Program, storage: Storage, sums: Sums) -> list[Piece]:
     for add, conv in sums.items():
         pieces[add] = row_piece(program, storage.names, add, pieces[conv])
         pieces[conv] = replace(pieces[conv], statements=())
-    return [p if i in sums.values() else _tapped(program, storage, i, p) for i, p in enumerate(pieces)]
+    apart = {*sums, *sums.values()}
+    return [p if i in apart else _tapped(program, storage, i, p) for i, p in enumerate(pieces)]
 
 
 def _tapped(program: Program, storage: Storage, index: int, piece: Piece) -> Piece:

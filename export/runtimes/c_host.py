@@ -21,6 +21,8 @@ from quant.formats import Array
 from quant.graph import Graph, Quant
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror")
+#: Before every piece of a tapped tensor stand its step and its bytes, int32 each.
+PIECE_HEAD_BYTES = 8
 #: A compiler or a model that takes longer than this hangs.
 TIMEOUT_S = 300.0
 
@@ -36,17 +38,19 @@ class CHostSession:
     def run(self, codes: Array) -> Array:
         """Return the output codes of a batch, [N, ...] in graph layout."""
         made = self._execute(self._program("pipe"), codes)
-        return self._unpack(made, self._graph.output, len(codes), 0, self._bytes(self._graph.output))
+        return self._unpack(made, self._graph.output, len(codes))
 
     def tensors(self, codes: Array) -> dict[str, Array]:
         """Return the codes every step made for a batch, by tensor name, each [N, ...] in graph layout."""
         made = self._execute(self._program("tap", "-DEDGEMILL_TAP"), codes)
         names = [node.output for node in self._graph.nodes]
-        stride, offset, found = sum(map(self._bytes, names)), 0, {}
-        for name in names:
-            found[name] = self._unpack(made, name, len(codes), offset, stride)
-            offset += self._bytes(name)
-        return found
+        shown: dict[int, bytearray] = {index: bytearray() for index in range(len(names))}
+        at = 0
+        while at < len(made):
+            index, size_bytes = np.frombuffer(made, np.int32, 2, at).tolist()
+            shown[index] += made[at + PIECE_HEAD_BYTES : at + PIECE_HEAD_BYTES + size_bytes]
+            at += PIECE_HEAD_BYTES + size_bytes
+        return {name: self._unpack(bytes(shown[i]), name, len(codes)) for i, name in enumerate(names)}
 
     def timed(self, codes: Array) -> Callable[[], None]:
         """Return a function that runs one inference of `codes[:1]` inside this process."""
@@ -95,14 +99,14 @@ class CHostSession:
             raise ExportError(f"c-host: '{self._name}' takes codes of shape [N, *{shape[1:]}], not {codes.shape}.")
         return to_c(codes.astype(self._quant(self._graph.input).format.dtype, casting="same_kind"))
 
-    def _unpack(self, made: bytes, tensor: str, count: int, offset: int, stride: int) -> Array:
-        """Cut one tensor out of every sample's `stride` bytes."""
-        if len(made) != count * stride:
+    def _unpack(self, made: bytes, tensor: str, count: int) -> Array:
+        """Return a tensor of every sample."""
+        expected = count * self._bytes(tensor)
+        if len(made) != expected:
             raise ExportError(
-                f"c-host: '{self._name}' wrote {len(made)} bytes for {count} inputs, not {count * stride}."
+                f"c-host: '{self._name}' wrote {len(made)} bytes of '{tensor}' for {count} inputs, not {expected}."
             )
-        rows = np.frombuffer(made, np.uint8).reshape(count, stride)[:, offset : offset + self._bytes(tensor)]
-        flat = np.ascontiguousarray(rows).view(self._quant(tensor).format.dtype)
+        flat = np.frombuffer(made, self._quant(tensor).format.dtype).reshape(count, -1)
         return from_c(flat, self._graph.shape(tensor))
 
     def _execute(self, program: Path, codes: Array, *arguments: str) -> bytes:

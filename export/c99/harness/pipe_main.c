@@ -1,5 +1,5 @@
 /* Runs a generated model behind pipes: input codes on stdin, output codes on stdout, in C memory order.
-   With -DEDGEMILL_TAP stdout gets every step's tensor instead. With an argument, a number of loops, the first input
+   With -DEDGEMILL_TAP stdout gets every step's tensor instead, whole or in pieces, behind its number and its bytes. With an argument, a number of loops, the first input
    is run that often and one line with the nanoseconds per inference is printed.
    Compile with -DPIPE_HEADER="name.h" -DPIPE(x)=name_##x -DPIPE_INPUT_SIZE=NAME_INPUT_SIZE and the same for
    OUTPUT_SIZE, -DPIPE_ARENA=NAME_ARENA. */
@@ -20,8 +20,8 @@ static PIPE(t) network;
 void edgemill_tap(int tensor, const void *codes, int bytes);
 void edgemill_tap(int tensor, const void *codes, int bytes)
 {
-    (void)tensor;
-    if (fwrite(codes, 1, (size_t)bytes, stdout) != (size_t)bytes) {
+    const int32_t head[2] = {tensor, bytes};
+    if (fwrite(head, sizeof head, 1, stdout) != 1 || fwrite(codes, 1, (size_t)bytes, stdout) != (size_t)bytes) {
         exit(3);
     }
 }
