@@ -38,12 +38,16 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """`[data]`: where images come from (`edge.data.SOURCES`), and a pre-processing other than the source's own."""
+    """`[data]`: where images come from (`edge.data.SOURCES`), and a pre-processing other than the source's own.
+
+    `resize` is how applications bring images of other sizes to the network's (`export.preprocess.RESIZES`).
+    """
 
     source: str
     scale: float | None = None
     mean: Numbers = ()
     std: Numbers = ()
+    resize: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,11 +248,14 @@ def _refuse_training_keys(config: Config, table: Mapping[str, object], path: Pat
 def _check_names(config: Config, path: Path) -> None:
     """Check every name that is looked up later, so that a slip shows before the training."""
     from devices.boards import find_board
+    from export.preprocess import check_resize
     from export.targets import find_target
     from quant.presets import find_preset
     from quant.scheme import parse_scheme
 
     _known(check_name, config.run.name, f"{path}: [run] name")
+    if config.data.resize is not None:
+        _known(check_resize, config.data.resize, f"{path}: [data] resize")
     lookups: tuple[tuple[Callable[[str], object], Texts, str], ...] = (
         (parse_scheme, config.quant.schemes, "[quant] schemes"),
         (find_preset, (config.quant.preset,), "[quant] preset"),

@@ -20,7 +20,7 @@ from devices.report.page import write_report
 from devices.run_record import Accuracy, BundleRecord, RunRecord, SchemeRecord
 from edge import evaluate
 from edge.config import Config
-from edge.data import load, with_preprocess
+from edge.data import load, with_preprocess, with_resize
 from edge.dataset import Dataset
 from edge.exporting import scheme_for
 from edge.pipeline_bundles import BundleJob, bundle_stage, measure_stage
@@ -109,7 +109,7 @@ def _run(job: Job) -> RunRecord:
 
 def _job(config: Config, folder: Path, say: Callable[[str], None], show: bool) -> Job:
     data = config.data
-    dataset = with_preprocess(load(data.source), data.scale, data.mean, data.std)
+    dataset = with_resize(with_preprocess(load(data.source), data.scale, data.mean, data.std), data.resize)
     return Job(config, dataset, Stages(folder, say, code_digest()), show)
 
 

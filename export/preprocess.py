@@ -48,7 +48,8 @@ class Preprocess:
             raise ExportError(f"pre-processing of layout '{self.layout}'; images here are {LAYOUT}.")
         if self.raw not in RAW_TYPES:
             raise ExportError(f"pre-processing of '{self.raw}' values; raw values are {', '.join(RAW_TYPES)}.")
-        _check_resize(self.resize, self.raw)
+        if self.resize is not None:
+            check_resize(self.resize, self.raw)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
                 raise ExportError(f"pre-processing has {len(values)} values of '{name}' for {self.channels} channels.")
@@ -117,8 +118,9 @@ class Preprocess:
 _USUAL: Mapping[str, object] = {"raw": RAW_TYPES[0], "resize": None}
 
 
-def _check_resize(resize: str | None, raw: str) -> None:
-    if resize is not None and (resize not in RESIZES or raw != RAW_TYPES[0]):
+def check_resize(resize: str, raw: str = RAW_TYPES[0]) -> None:
+    """Raise ExportError when `resize` is none of RESIZES, or raw values are no pixels."""
+    if resize not in RESIZES or raw != RAW_TYPES[0]:
         raise ExportError(f"pre-processing with resize '{resize}' of {raw}; uint8 images take {', '.join(RESIZES)}.")
 
 

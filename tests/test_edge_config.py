@@ -62,8 +62,12 @@ def test_paths_are_taken_from_the_files_folder(tmp_path):
 
 
 def test_another_preprocessing(tmp_path):
-    config = _read(tmp_path, GOOD.replace("[model]", "scale = 1\nmean = [0, -0.5]\nstd = [1, 2.5]\n[model]"))
+    config = _read(
+        tmp_path,
+        GOOD.replace("[model]", "scale = 1\nmean = [0, -0.5]\nstd = [1, 2.5]\nresize = 'crop-bilinear'\n[model]"),
+    )
     assert (config.data.scale, config.data.mean, config.data.std) == (1.0, (0.0, -0.5), (1.0, 2.5))
+    assert config.data.resize == "crop-bilinear"
 
 
 SLIPS = [
@@ -80,6 +84,8 @@ SLIPS = [
     ('"tiny"', '"tiny"\nseed = -1', r"\[run\] seed is -1; it must be 0 or more"),
     ('"digits"', '"digits"\nscale = nan', r"\[data\] scale is nan; it must be a finite number"),
     ('"digits"', '"digits"\nstd = [0]', r"\[data\] std is \[0\]; it must be above 0"),
+    ('"digits"', '"digits"\nresize = "cubic"', r"\[data\] resize: pre-processing with resize 'cubic' .* crop-bilinear"),
+    ('"digits"', '"digits"\nresize = 2', r"\[data\] resize is 2; it must be a text"),
     ('"digits"', '"digits"\nmean = 0.5', r"\[data\] mean is 0\.5; it must be a list of finite numbers"),
     ('"dscnn"', '"dscn"', r"\[model\] name: unknown model 'dscn'\. Did you mean 'dscnn'"),
     ('"dscnn"', '"dscnn"\nwidth = 0', r"\[model\] width is 0; it must be above 0"),
