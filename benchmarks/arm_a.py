@@ -25,7 +25,7 @@ from devices.emulators.machine import open_part
 from devices.errors import DeviceError
 from devices.pi import session as pi
 from devices.pi.cores import Core
-from devices.pi.system import GUESTS, Guest, counter_options, execute, missing
+from devices.pi.system import GUESTS, PAIRS, Guest, counter_options, execute, missing, runtime_name
 from devices.runtimes import find_runtime
 from export import arm_a, arm_m, host
 from export.runtimes.tflite_part import TINY_INPUT, TINY_MODEL
@@ -68,7 +68,7 @@ def _network(network: Network) -> list[Row]:
             folder.mkdir()
             target.write(Source("net", graph, codes, expected), folder)
         found = [_ours(cpu, Path(work), graph, codes) for cpu in C_MACHINES]
-        found += [_runtime(guest, core, Path(work), graph, codes) for guest, core in pi.PAIRS]
+        found += [_runtime(guest, core, Path(work), graph, codes) for guest, core in PAIRS]
         here = {guest.name: _steps_here(guest, Path(work), graph, codes, expected) for guest in GUESTS}
     rows = [_row(network.name, total, expected, *item) for item in found]
     return [{**row, "steps_here": here.get(row["executed_by"].split(" ")[0].removeprefix("ai-edge-"))} for row in rows]
@@ -121,9 +121,9 @@ def _row(network: str, total: int, expected: Array, cpu: str, name: str, counts:
 def _fixed_costs() -> dict[str, float]:
     """Return the instructions of one QUANTIZE of one value: what a call of a runtime takes whatever the network."""
     costs = {}
-    for guest, core in pi.PAIRS:
+    for guest, core in PAIRS:
         if guest.suffix == ".tflite" and missing(guest, core) is None:
-            costs[pi.runtime_name(guest, core)] = _tiny(guest, core)
+            costs[runtime_name(guest, core)] = _tiny(guest, core)
     return costs
 
 

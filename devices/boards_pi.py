@@ -5,8 +5,7 @@ from __future__ import annotations
 from devices import tools
 from devices.board import Board
 from devices.pi.cores import Core
-from devices.pi.session import PAIRS, runtime_name
-from devices.pi.system import Guest
+from devices.pi.system import PAIRS, Guest, runtime_name
 
 _OWN_MEMORY = "the runtime plans its own memory and does not say how much"
 _ABSENT = (

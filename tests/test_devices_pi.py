@@ -18,13 +18,14 @@ from devices.errors import DeviceError
 from devices.pi import session as pi
 from devices.pi import setup, system
 from devices.pi.cores import CORES, PI4, PI5, system_files
+from devices.pi.system import PAIRS, runtime_name
 from export import arm_a, host
 from quant.program import lower
 from quant.reference import run
 from tests.parts import short_plan, write_part
 from tests.toys import random_codes, toy_graph
 
-every_pair = pytest.mark.parametrize("pair", pi.PAIRS, ids=lambda pair: pi.runtime_name(*pair))
+every_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: runtime_name(*pair))
 
 
 def test_every_core_but_what_cannot_work() -> None:
@@ -36,7 +37,7 @@ def test_every_core_but_what_cannot_work() -> None:
 
 @every_pair
 def test_nothing_is_verified_with_them_unasked(pair: tuple[system.Guest, system.Core]) -> None:
-    runtime = runtimes.find_runtime(pi.runtime_name(*pair))
+    runtime = runtimes.find_runtime(runtime_name(*pair))
     assert runtime not in runtimes.RUNTIMES
     assert pi.find_pair(runtime.name) == pair
 

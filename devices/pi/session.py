@@ -14,8 +14,8 @@ import numpy as np
 from devices import tools
 from devices.emulators import icount
 from devices.errors import DeviceError
-from devices.pi.cores import CORES, Core
-from devices.pi.system import GUESTS, Guest, counter_options, execute, missing
+from devices.pi.cores import Core
+from devices.pi.system import PAIRS, Guest, counter_options, execute, missing, runtime_name
 from export.runtimes.session import Runtime
 from export.runtimes.tflite_part import node_outputs, read_part, run_batch
 from export.tflite_flat import with_outputs
@@ -124,11 +124,6 @@ def open_session(guest: Guest, core: Core, folder: Path, name: str, graph: Graph
     return PiSession(guest, core, folder.resolve(), name, graph)
 
 
-def runtime_name(guest: Guest, core: Core) -> str:
-    """Return the name of a runtime, and of the board, such as `pi5-litert`."""
-    return f"{core.name}-{guest.name}"
-
-
 def runtime_of(guest: Guest, core: Core) -> Runtime:
     """Return a runtime on a core."""
     return Runtime(
@@ -138,9 +133,6 @@ def runtime_of(guest: Guest, core: Core) -> Runtime:
         partial(missing, guest, core),
         partial(open_session, guest, core),
     )
-
-
-PAIRS = tuple((guest, core) for core in CORES for guest in GUESTS if core.name not in dict(guest.cannot))
 
 
 def find_pair(name: str) -> tuple[Guest, Core]:

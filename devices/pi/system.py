@@ -8,7 +8,7 @@ from pathlib import Path
 from devices import tools
 from devices.emulators import icount
 from devices.errors import DeviceError
-from devices.pi.cores import Core
+from devices.pi.cores import CORES, Core
 
 #: Part of the folder's name: a system made by another recipe is not taken for this one.
 RECIPE = 1
@@ -45,6 +45,13 @@ OPENVINO = Guest(
     (("pi4", "it cannot be initialised on an emulated Cortex-A72"),),
 )
 GUESTS = (LITERT, TFLITE, ORT, OPENVINO)
+#: Every runtime on every core that it works on.
+PAIRS = tuple((guest, core) for core in CORES for guest in GUESTS if core.name not in dict(guest.cannot))
+
+
+def runtime_name(guest: Guest, core: Core) -> str:
+    """Return the name of a runtime, and of the board, such as `pi5-litert`."""
+    return f"{core.name}-{guest.name}"
 
 
 def home() -> Path:

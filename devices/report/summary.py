@@ -23,9 +23,14 @@ STYLES = {"good": "green", "warn": "yellow", "bad": "bold red"}
 
 
 def measurement_rows(found: Sequence[Measurement]) -> tuple[tuple[str, ...], Rows]:
-    """Return the columns and rows of a table of measurements, as text."""
+    """Return the columns and rows of a table of measurements, as text; columns without figures are left out."""
     columns = ("part", "board", "method", *_METRIC_COLUMNS)
-    return columns, [(item.part, item.board, item.method, *_metrics(item)) for item in found]
+    return _filled(columns, [(item.part, item.board, item.method, *_metrics(item)) for item in found])
+
+
+def _filled(columns: tuple[str, ...], rows: Rows) -> tuple[tuple[str, ...], Rows]:
+    kept = [i for i in range(len(columns)) if any(row[i] != units.DASH for row in rows)]
+    return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in rows]
 
 
 _METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", *MEMORIES)
@@ -105,10 +110,7 @@ def _profiles(found: Sequence[Entry]) -> list[Table]:
     tables = []
     for method in dict.fromkeys(entry.measurement.method for entry in found):
         rows = [_profile(entry) for entry in found if entry.measurement.method == method]
-        columns = ("scheme", "part", "board", *_METRIC_COLUMNS)
-        kept = [i for i in range(len(columns)) if any(row[i] != units.DASH for row in rows)]
-        table_rows = [tuple(row[i] for i in kept) for row in rows]
-        tables.append(text_table(f"Profile, {method}", tuple(columns[i] for i in kept), table_rows))
+        tables.append(text_table(f"Profile, {method}", *_filled(("scheme", "part", "board", *_METRIC_COLUMNS), rows)))
     return tables
 
 
