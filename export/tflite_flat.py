@@ -21,7 +21,7 @@ MAX_OLD_CODE = 127
 
 @dataclass(frozen=True, slots=True)
 class FlatTensor:
-    """One tensor: `dtype` is INT8 or INT32, `zero` holds for every scale, `data` is empty for activations."""
+    """One tensor: `dtype` names a TensorType, `zero` holds for every scale, `data` is empty for activations."""
 
     name: str
     shape: tuple[int, ...]

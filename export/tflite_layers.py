@@ -31,7 +31,7 @@ def conv_piece(graph: Graph, node: Node, op: ops.Conv) -> Piece:
     codes = graph.weights[node.inputs[1]]
     out, per_group, kh, kw = codes.shape
     reach = ((kh - 1) * op.dilations[0] + 1, (kw - 1) * op.dilations[1] + 1)
-    x, padding, before = _padded(graph, node, reach, op)
+    x, padding, before = padded(graph, node, reach, op)
     fields = {
         "padding": PADDING[padding],
         "strideH": op.strides[0],
@@ -68,8 +68,8 @@ def gemm_piece(graph: Graph, node: Node) -> Piece:
 def max_pool_piece(graph: Graph, node: Node, op: ops.MaxPool) -> Piece:
     """Return MAX_POOL_2D, after PADV2 with the lowest code where SAME does not give the pads."""
     lowest = graph.quant(node.output).format.min_ordinal
-    x, padding, before = _padded(graph, node, op.kernel, op, lowest)
-    return join((before, _pool("MAX_POOL_2D", x, padding, node, op)))
+    x, padding, before = padded(graph, node, op.kernel, op, lowest)
+    return join((before, pool("MAX_POOL_2D", x, padding, node, op)))
 
 
 def average_pool_piece(graph: Graph, node: Node, op: ops.AveragePool) -> Piece:
@@ -84,17 +84,18 @@ def average_pool_piece(graph: Graph, node: Node, op: ops.AveragePool) -> Piece:
             f"arm-a: node '{node.name}' averages {fmt.name} codes, whose halves round the other way than "
             "those of int8 and int16, the only formats TFLite averages. Quantise with int8 activations."
         )
-    x, padding, before = _padded(graph, node, op.kernel, op)
+    x, padding, before = padded(graph, node, op.kernel, op)
     if before.operators:
         raise ExportError(
             f"arm-a: node '{node.name}' (AveragePool) has pads {op.pads}, which TFLite's SAME does not give for "
             f"input {graph.shape(node.inputs[0])}, kernel {op.kernel}, strides {op.strides}; padding that is not "
             "counted can only be said as SAME. Use kernel, strides and pads that match it."
         )
-    return _pool("AVERAGE_POOL_2D", x, padding, node, op)
+    return pool("AVERAGE_POOL_2D", x, padding, node, op)
 
 
-def _pool(code: str, x: str, padding: str, node: Node, op: ops.MaxPool | ops.AveragePool) -> Piece:
+def pool(code: str, x: str, padding: str, node: Node, op: ops.MaxPool | ops.AveragePool) -> Piece:
+    """Return a pooling operator that slides over tensor `x` with padding SAME or VALID."""
     (sh, sw), (kh, kw) = op.strides, op.kernel
     fields = {"padding": PADDING[padding], "strideH": sh, "strideW": sw, "filterHeight": kh, "filterWidth": kw}
     return Piece((), (flat_op(code, 2, (x,), node.output, "Pool2DOptions", **fields),))
@@ -125,7 +126,7 @@ def _weights(graph: Graph, node: Node, codes: Array, axis: int) -> tuple[FlatTen
     )
 
 
-def _padded(
+def padded(
     graph: Graph,
     node: Node,
     reach: tuple[int, int],
@@ -139,6 +140,6 @@ def _padded(
         return x, padding, Piece()
     top, left, bottom, right = op.pads
     y, widths = f"{node.output}/padded", ((0, 0), (top, bottom), (left, right), (0, 0))
-    padded = tuple(extent + sum(pair) for extent, pair in zip(file_shape(shape), widths, strict=True))
-    before = with_tensors(pad(graph, x, y, widths, fill), activation(y, padded, graph.quant(x)))
+    extents = tuple(extent + sum(pair) for extent, pair in zip(file_shape(shape), widths, strict=True))
+    before = with_tensors(pad(graph, x, y, widths, fill), activation(y, extents, graph.tensors[x].quant))
     return y, "VALID", before

@@ -67,7 +67,7 @@ def _concat(graph: Graph, node: Node, op: ops.Concat) -> Piece:
 
 def _reshape(graph: Graph, node: Node) -> Piece:
     """Return RESHAPE between TRANSPOSEs where the order of values in memory differs from the graph's."""
-    quant, x, y = graph.quant(node.output), node.inputs[0], node.output
+    quant, x, y = graph.tensors[node.output].quant, node.inputs[0], node.output
     before, after = graph.shape(x), graph.shape(y)
     pieces = []
     if _moves(before):

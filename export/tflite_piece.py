@@ -39,8 +39,10 @@ def with_tensors(piece: Piece, *tensors: FlatTensor) -> Piece:
     return Piece((*piece.tensors, *tensors), piece.operators)
 
 
-def activation(name: str, shape: tuple[int, ...], quant: Quant) -> FlatTensor:
-    """Return the int8 or int16 tensor of an activation; `shape` is in file layout."""
+def activation(name: str, shape: tuple[int, ...], quant: Quant | None) -> FlatTensor:
+    """Return the tensor of an activation, float32 without a number format; `shape` is in file layout."""
+    if quant is None:
+        return FlatTensor(name, shape, "FLOAT32")
     return FlatTensor(name, shape, file_type(quant.format), (quant.scale[0],), file_zero(quant))
 
 
