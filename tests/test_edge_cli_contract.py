@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -16,7 +15,6 @@ from click.testing import CliRunner
 from edge.cli import COMMANDS, main
 from export.manifest import VERSION
 from tests.house import ROOT
-from tests.tiny import command as typed
 from tests.tiny import execute, surroundings, write_config, write_onnx
 
 #: Commands that read something and say what it is; the others write files.
@@ -37,11 +35,9 @@ READING = (
     "recipes",
 )
 LISTS = ("formats", "targets", "boards", "models", "recipes")
-HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich")
+HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()
 BY_NAME = {command.name: command for command in COMMANDS}
-#: Seconds a command may take to show its help on a machine that does nothing else.
-START_S = 0.3
 
 
 def named(command: click.Command) -> str:
@@ -104,23 +100,13 @@ def test_the_help_of_a_module_that_is_run(tmp_path):
 
 
 @pytest.mark.parametrize("words", [(), *((command.name,) for command in COMMANDS)], ids=" ".join)
-def test_help_is_there_at_once(words, tmp_path):
-    best = 60.0
-    for _ in range(8):
-        begin = time.perf_counter()
-        done = subprocess.run(
-            typed(*words, "--help"), cwd=tmp_path, env=surroundings(), capture_output=True, timeout=60, check=False
-        )
-        best = min(best, time.perf_counter() - begin)
-        assert done.returncode == 0
-        if best < START_S:
-            break
-    # The minimum: other work on the machine only ever adds.
-    assert best < START_S
-
-
-def test_the_start_loads_nothing_heavy(tmp_path):
-    program = "import sys, edge.cli; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+def test_help_loads_nothing_heavy(words, tmp_path):
+    """What a start imports is what it costs, and says so on any machine; seconds would only on an idle one."""
+    program = (
+        "import sys\nfrom edge.cli import main\n"
+        f"main({[*words, '--help']!r}, standalone_mode=False)\n"
+        "print('MODULES', *{name.split('.')[0] for name in sys.modules})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
@@ -130,7 +116,10 @@ def test_the_start_loads_nothing_heavy(tmp_path):
         timeout=60,
         check=True,
     )
-    assert set(done.stdout.split()) & set(HEAVY) == set()
+    text, modules = done.stdout.split("MODULES")
+    assert "Usage: " in text
+    assert "click" in modules.split()
+    assert set(modules.split()) & set(HEAVY) == set()
 
 
 def cells(text: str) -> str:
