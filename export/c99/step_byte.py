@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,18 +10,24 @@ from export.c99.layout import c_type
 from export.c99.numbers import SHORT_LIMIT, TYPES
 from export.c99.piece import Constants, Context, Piece, array, structure
 from export.c99.template import Kernel, Tokens
-from export.c99.vector import BYTE, CLAMP, CONV_VECTOR, DEPTHWISE_VECTOR, PLAIN, QUAD, READ_AHEAD, RING, SIMD
+from export.c99.vector import BYTE, CLAMP, CONV_VECTOR, DEPTHWISE_VECTOR, PLAIN, QUAD, READ_AHEAD, RING, SIMD, VECTOR
 from export.c99.window import window_fields
 from quant.fixedpoint import INT32_LIMIT
 from quant.formats import Format, IntArray
 from quant.program import ConvStep
 
-PUT_BYTES = Kernel("put_bytes", "put_bytes")
+PUT_BYTES = Kernel("put_bytes", "put_bytes", (), (SIMD,))
 TO_CODE = Kernel("to_code", "to_code", (), (SIMD,))
 PATCH = Kernel("conv_patch", "conv_patch", (), (SIMD, PUT_BYTES), PLAIN)
 #: One for each instruction set, each inside its own #if.
 CONV_BLOCKS = tuple(
     Kernel(name, name, (), (QUAD, PATCH, TO_CODE), PLAIN) for name in ("conv_block_dsp", "conv_block_portable")
+)
+#: The macro NIBBLES comes first, see `export.c99.emit`.
+NIBBLES = (
+    Kernel("nibbles", "nibbles", (), (), PLAIN),
+    Kernel("conv_nibbles_dsp", "conv_nibbles_dsp", (), (PATCH,), PLAIN),
+    Kernel("conv_nibbles_portable", "conv_nibbles_portable", (), (PATCH,), PLAIN),
 )
 DEPTHWISE_ROWS = (
     Kernel("depthwise_row_portable", "depthwise_row_portable", (), (RING, QUAD, TO_CODE)),
@@ -113,18 +119,39 @@ def conv_byte(context: Context, step: ConvStep) -> Piece:
     spare = _gather("gather_words", "patch_t", ("put_codes", "put_zeros"), "DUAL_MAC")
     plain = _gather("gather_bytes", "int8_t", ("put_bytes", "put_equal_bytes"), None)
     kernel = Kernel("conv_byte", "conv_byte", (), (TYPES, spare, plain, *CONV_BLOCKS, CLAMP, CONV_VECTOR), PLAIN)
+    packed = is_packed(step)
     taps = int(np.prod(step.weight.shape[1:]))
     rounded = -(-taps // 4) * 4
-    weight = np.pad(in_blocks(stored_weights(step)).ravel(), (0, READ_AHEAD))
     # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words. Vectors take
     # patches of whole vectors.
     scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16))
     parts = (
-        _aligned(array("int8_t", context.label("weight"), weight.tolist())),
+        _blocks(context.label("weight"), in_blocks(stored_weights(step)), packed=packed),
         quads(context.label("quads"), folded(step)),
-        Constants(_window(context, step), 0),
+        Constants(_window(context, step, packed=packed), 0),
     )
-    return _piece(context, step, kernel, parts, scratch)
+    piece = _piece(context, step, kernel, parts, scratch)
+    return replace(piece, kernels=(*NIBBLES, kernel)) if packed else piece
+
+
+def is_packed(step: ConvStep) -> bool:
+    """Whether two weights of a convolution share a byte: all have four bits, and sums of codes times bytes fit."""
+    weight = stored_weights(step)
+    return int(weight.min()) >= -8 and int(weight.max()) <= 7 and weight[0].size << 14 < INT32_LIMIT
+
+
+def in_nibbles(blocks: IntArray) -> IntArray:
+    """Pack blocks [.., 4 channels, 4 taps] of four-bit weights to [.., 2, 4] bytes: 16 * even channel + odd channel + 8."""
+    return 16 * blocks[..., 0::2, :] + blocks[..., 1::2, :] + 8
+
+
+def _blocks(name: str, blocks: IntArray, *, packed: bool) -> Constants:
+    """Return an array of weights; vectors take them unpacked, and may read behind them."""
+    whole = _aligned(array("int8_t", name, np.pad(blocks.ravel(), (0, READ_AHEAD)).tolist()))
+    if not packed:
+        return whole
+    halves = _aligned(array("int8_t", name, in_nibbles(blocks).ravel().tolist()))
+    return Constants(f"#if {VECTOR}\n{whole.text}\n#else\n{halves.text}\n#endif", halves.size_bytes)
 
 
 def depthwise_byte(context: Context, step: ConvStep) -> Piece:
@@ -160,10 +187,11 @@ def _piece(context: Context, step: ConvStep, kernel: Kernel, parts: tuple[Consta
     return Piece((kernel,), tuple(p.text for p in parts), (call,), sum(p.size_bytes for p in parts), "int8_t", scratch)
 
 
-def _window(context: Context, step: ConvStep) -> str:
+def _window(context: Context, step: ConvStep, *, packed: bool = False) -> str:
+    offset = weight_offset(step) or 0
     fields = window_fields(context, step)
     fields |= {"y_zero": step.requant.zero, "low": step.requant.low, "high": step.requant.high}
-    fields |= {"weight_zero": weight_offset(step) or 0}
+    fields |= {"weight_zero": offset, "odd_zero": offset - 8 * packed, "weight_bits": 4 if packed else 8}
     return structure("window", context.label("window"), fields | {"direct": int(_is_direct(context, step))})
 
 

@@ -1,3 +1,4 @@
+#define RUN_UNIT 16
 #define TILE_REST(count) (count)
 
 /* All output channels of up to four positions. */

@@ -1,3 +1,4 @@
+#define RUN_UNIT 4
 /* Sixteen taps of one position and four output channels; each vector of weights holds four taps. */
 static inline int32x4_t dot_sixteen(int32x4_t sums, int8x16_t u, int8x16x4_t t)
 {

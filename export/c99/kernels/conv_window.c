@@ -10,7 +10,6 @@ struct view {
 };
 
 #if defined(HELIUM)
-#define RUN_UNIT 16
 static APART void copy_rows(const int8_t *restrict from, int32_t from_step, int8_t *restrict to, int32_t to_step,
                             int32_t rows, int32_t count)
 {
@@ -35,7 +34,6 @@ static inline void fill_patch(int8_t *patch, int32_t taps, int32_t code)
     }
 }
 #else
-#define RUN_UNIT 4
 /* Pieces have one size; the last of a row may overlap the one before. */
 static APART void copy_rows(const int8_t *restrict from, int32_t from_step, int8_t *restrict to, int32_t to_step,
                             int32_t rows, int32_t count)

@@ -14,6 +14,7 @@ enum { MOST_TAPS = 64 };
         const int8x16_t first = vld1q_s8(u), second = vld1q_s8(u2); \
         ADD_SIXTEEN(vmlal_s8(vmull_s8(vget_low_s8(first), vget_low_s8(w)), vget_low_s8(second), vget_low_s8(w2)), \
                     vmlal_high_s8(vmull_high_s8(first, w), second, w2)); \
+        IN_ORDER; \
     } while (0)
 
 /* Sixteen channels of a row with a kernel of 3x3: the weights stay in registers. */

@@ -65,7 +65,7 @@ static inline int16x2_t odd_bytes_plus(int16x2_t base, uint32_t word)
 #endif
 }
 #endif
-#if (__ARM_FEATURE_MVE & 1) && !defined(__ARM_BIG_ENDIAN)
+#if defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN)
 #define HELIUM 1
 #include <arm_mve.h>
 #elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(__ARM_BIG_ENDIAN)
@@ -83,7 +83,13 @@ static inline int16x2_t odd_bytes_plus(int16x2_t base, uint32_t word)
 #define APART __attribute__((noinline))
 /* Loads stay behind this line: all of them at once would need more registers than there are. */
 #define IN_ORDER __asm__ volatile("" ::: "memory")
+/* What is computed from a vector is computed behind this line, for the same reason. */
+#define HOLD(vector) __asm__ volatile("" : "+w"(vector))
+/* Addresses from this pointer are computed anew, not kept in registers around a loop. */
+#define FRESH(pointer) __asm__ volatile("" : "+r"(pointer))
 #else
 #define APART
 #define IN_ORDER (void)0
+#define HOLD(vector) (void)0
+#define FRESH(pointer) (void)0
 #endif
