@@ -38,6 +38,7 @@ from export.bundle_read import (
     read_bundle,
     read_manifest,
 )
+from export.c_headers import C_HEADERS
 from export.errors import ExportError
 from export.manifest import (
     VERSION,
@@ -60,9 +61,6 @@ from quant.graph import macs
 WHOLE = "model"
 #: Characters that a bundle's name may give to names in C, and the longest name.
 MAX_PREFIX, MAX_NAME = 40, 63
-#: A part that is called like a header of C would hide it.
-C_HEADERS = ("assert", "complex", "ctype", "errno", "float", "limits", "locale", "math", "setjmp", "signal", "stdarg",
-             "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "time")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,6 +158,7 @@ def test_two_parts_fit_into_one_program(tmp_path):
         ("Digits 8x8, v2", False, ["digits_8x8_v2"]),
         ("9 lives", True, ["net_9_lives_head", "net_9_lives_tail"]),
         ("string", False, ["net_string"]),
+        ("features", False, ["net_features"]),
         ("数字", False, ["model"]),
         ("x" * 100, True, ["x" * 40 + "_head", "x" * 40 + "_tail"]),
     ],
