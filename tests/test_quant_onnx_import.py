@@ -263,6 +263,7 @@ def test_other_floats_become_float32(file, kind):
 
 def test_every_supported_operator_is_imported_by_a_test():
     here = Path(__file__)
-    sources = [here, here.with_name("test_quant_onnx_import_moves.py"), here.with_name("test_quant_onnx_codes.py")]
+    names = ("import_moves", "codes", "functions")
+    sources = [here, *(here.with_name(f"test_quant_onnx_{name}.py") for name in names)]
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
     assert [name for name in SUPPORTED if f'"{name}"' not in text] == []
