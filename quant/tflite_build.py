@@ -104,7 +104,7 @@ class Build:
         found = self.output(op)
         order = place.order if place is not None else default_order(len(found.shape))
         flat, quant = place.flat if place is not None else None, activation_quant(found)
-        if len(order) != len(found.shape) or graph_shape(found.shape, order) != shape:
+        if graph_shape(found.shape, order) != shape:
             made = [shape[axis] for axis in order] if len(order) == len(shape) else list(shape)
             raise refuse(op, f"its output, {found.what}, should have shape {made}.")
         if op.code != "QUANTIZE" and found.dtype != self.tensor(op.inputs[0]).dtype:
@@ -165,7 +165,9 @@ def default_order(rank: int) -> tuple[int, ...]:
 
 
 def graph_shape(shape: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the graph's shape of a tensor with `shape` in the file."""
+    """Return the graph's shape of a tensor with `shape` in the file; empty when it has not as many axes as `order`."""
+    if len(shape) != len(order):
+        return ()
     return tuple(shape[order.index(axis)] for axis in range(len(shape)))
 
 

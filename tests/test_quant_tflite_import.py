@@ -242,6 +242,12 @@ def test_four_bit_weights_are_unpacked():
     assert graph.quant("w").format.name == "int4"
 
 
+def test_a_network_of_most_operators():
+    graph = assert_exact(files.mixture(), 16)
+    assert len(graph.nodes) == 14
+    assert len({node.kind for node in graph.nodes}) == 12
+
+
 def test_softmax_and_real_values_at_the_ends_are_left_out():
     maker = Maker((1, 6))
     maker.add("FULLY_CONNECTED", (1, 7), maker.layer((7, 6), 0), "FullyConnectedOptions", scale=0.2, zero=4)

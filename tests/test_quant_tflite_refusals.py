@@ -19,7 +19,7 @@ from quant.graph import Graph
 from quant.program import lower
 from quant.tflite_import import graph_of, load_tflite
 from quant.tflite_read import parse
-from tests.tflite_files import DATA, Maker, packed
+from tests.tflite_files import DATA, Maker, mixture, packed
 from tests.toys import toy_graph
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is not installed")
@@ -224,6 +224,7 @@ MOVES = (
         "no axis may be empty",
     ),
     ("TRANSPOSE", (8, 1, 6, 3), [(1, 0, 2, 3)], "TransposeOptions", {}, "the batch axis stays first"),
+    ("TRANSPOSE", (1, 3, 8, 2, 3), [(0, 3, 1, 2)], "TransposeOptions", {}, "has another shape than its input"),
     ("RESHAPE", (1, 8, 6, 4), [(1, 8, 6, 4)], "ReshapeOptions", {}, "other numbers of values"),
     ("CONCATENATION", (1, 8, 6, 3), [], "ConcatenationOptions", {"axis": 0}, "the batch axis cannot be joined"),
     ("CONCATENATION", (1, 8, 6, 3), [], "ConcatenationOptions", {"axis": 4}, "along axis 4 of 4"),
@@ -288,7 +289,9 @@ def test_tables_are_read_within_their_bounds_only():
             found.array(0, "u1")
 
 
-positions = st.integers(0, len(FILE) - 1)
+BASES = st.sampled_from([FILE, mixture().data()])
+#: Taken modulo the length of the file.
+positions = st.integers(0, 1 << 16)
 FUZZ = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -301,30 +304,29 @@ def survives(data: bytes) -> None:
 
 
 @FUZZ
-@given(st.lists(st.tuples(positions, st.integers(0, 7)), min_size=1, max_size=8))
-def test_flipped_bits_are_refused_or_imported(flips: list[tuple[int, int]]):
-    data = bytearray(FILE)
+@given(BASES, st.lists(st.tuples(positions, st.integers(0, 7)), min_size=1, max_size=8))
+def test_flipped_bits_are_refused_or_imported(base: bytes, flips: list[tuple[int, int]]):
+    data = bytearray(base)
     for place, bit in flips:
-        data[place] ^= 1 << bit
+        data[place % len(data)] ^= 1 << bit
     survives(bytes(data))
 
 
+EXTREMES = st.sampled_from([b"\xff" * 4, b"\x00" * 4, b"\xff\xff\xff\x7f", b"\x80", b"\x05"])
+
+
 @FUZZ
-@given(
-    st.lists(
-        st.tuples(positions, st.sampled_from([b"\xff" * 4, b"\x00" * 4, b"\xff\xff\xff\x7f", b"\x80"])),
-        min_size=1,
-        max_size=4,
-    )
-)
-def test_extreme_numbers_are_refused_or_imported(changes: list[tuple[int, bytes]]):
-    data = bytearray(FILE)
+@given(BASES, st.lists(st.tuples(positions, EXTREMES), min_size=1, max_size=4))
+def test_extreme_numbers_are_refused_or_imported(base: bytes, changes: list[tuple[int, bytes]]):
+    data = bytearray(base)
     for place, values in changes:
-        data[place : place + len(values)] = values
+        start = place % len(data)
+        data[start : start + len(values)] = values
     survives(bytes(data))
 
 
 def test_every_truncation_is_refused_or_imported():
-    for length in range(0, len(FILE), 7):
-        survives(FILE[:length])
-    assert "damaged" in refusal(FILE[: len(FILE) // 2])
+    for base in (FILE, mixture().data()):
+        for length in range(0, len(base), 7):
+            survives(base[:length])
+        assert "damaged" in refusal(base[: len(base) // 2])

@@ -162,3 +162,31 @@ class Maker:
     def data(self) -> bytes:
         """The file; its output is what the last operator makes."""
         return pack("made", ("x", self.last.name), self.tensors, self.operators)
+
+
+def mixture() -> Maker:
+    """A small network of most operators."""
+    made = Maker((1, 3, 8, 7))
+    once = {"strideH": 1, "strideW": 1}
+    made.add("TRANSPOSE", (1, 8, 7, 3), (made.counts(0, 2, 3, 1),), "TransposeOptions")
+    made.add("QUANTIZE", (1, 8, 7, 3), (), "QuantizeOptions", scale=0.06, zero=3)
+    pads = made.constant("pads", np.array([[0, 0], [1, 2], [0, 3], [0, 0]], "<i4"))
+    made.add("PAD", (1, 11, 10, 3), (pads,), "PadOptions")
+    fields = {**once, "dilationHFactor": 1, "dilationWFactor": 1, "padding": 1, "fusedActivationFunction": 1}
+    made.add("CONV_2D", (1, 9, 8, 4), made.layer((4, 3, 3, 3), 0), "Conv2DOptions", scale=0.09, **fields)
+    pool = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2, "fusedActivationFunction": 3}
+    pooled = made.add("MAX_POOL_2D", (1, 5, 4, 4), (), "Pool2DOptions", **pool).name
+    made.add("LOGISTIC", (1, 5, 4, 4), (), "", scale=1 / 256, zero=-128)
+    made.add("MUL", (1, 5, 4, 4), (pooled,), "MulOptions", scale=0.05, zero=1)
+    made.add("CONCATENATION", (1, 5, 8, 4), (made.last.name,), "ConcatenationOptions", axis=2)
+    parts = made.counts(0, 1, 0, 0), made.counts(1, 5, 8, 4), made.counts(1, 2, 2, 1)
+    made.add("STRIDED_SLICE", (1, 2, 4, 4), parts, "StridedSliceOptions")
+    made.add("SLICE", (1, 2, 3, 4), (made.counts(0, 0, 1, 0), made.counts(1, 2, 3, 4)), "SliceOptions")
+    bound = made.constant("bound", np.array([50], "i1"), scale=made.last.scale, zero=made.last.zero)
+    made.add("MINIMUM", (1, 2, 3, 4), (bound,), "MaximumMinimumOptions")
+    fields = {**once, "filterHeight": 2, "filterWidth": 2, "padding": 1}
+    made.add("AVERAGE_POOL_2D", (1, 1, 2, 4), (), "Pool2DOptions", **fields)
+    made.add("RESHAPE", (1, 8), (made.counts(1, 8),), "ReshapeOptions")
+    made.add("FULLY_CONNECTED", (1, 5), made.layer((5, 8), 0), "FullyConnectedOptions", scale=0.2, zero=4)
+    made.add("SOFTMAX", (1, 5), (), "SoftmaxOptions", scale=1 / 256, zero=-128, beta=1.0)
+    return made
