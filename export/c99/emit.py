@@ -8,6 +8,7 @@ from export.c99.arena import ALIGNMENT_BYTES, Buffer, Plan, busiest_bytes, plan
 from export.c99.by_row import Sums, row_piece, sums_by_row
 from export.c99.layout import c_type, size
 from export.c99.piece import Context, Piece
+from export.c99.step_byte import NIBBLES
 from export.c99.step_conv import conv_piece
 from export.c99.step_elementwise import add_piece, mean_piece, requantize_piece, wide_add_piece
 from export.c99.step_minimum import minimum_piece
@@ -152,7 +153,8 @@ def _kernels(program: Program, storage: Storage, pieces: list[Piece]) -> tuple[K
     wanted: list[Kernel] = [kernel for piece in pieces for kernel in piece.kernels]
     if storage.tidy_input:
         wanted.append(tidy_kernel(program.quant(program.input).format))
-    return in_order(wanted)
+    # What packed layers need comes first, as one kernel serves packed layers and others.
+    return in_order(sorted(wanted, key=lambda kernel: kernel not in NIBBLES))
 
 
 def _init(name: str) -> str:

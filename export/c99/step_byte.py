@@ -141,7 +141,7 @@ def is_packed(step: ConvStep) -> bool:
 
 
 def in_nibbles(blocks: IntArray) -> IntArray:
-    """Pack blocks [.., 4 channels, 4 taps] of four-bit weights to [.., 2, 4] bytes: 16 * even channel + odd channel + 8."""
+    """Pack blocks [.., 4 channels, 4 taps] of four-bit weights to bytes [.., 2, 4]: 16 * even channel + odd + 8."""
     return 16 * blocks[..., 0::2, :] + blocks[..., 1::2, :] + 8
 
 

@@ -3,8 +3,7 @@
 static inline void dot_pairs(const patch_t *patches, const int8_t *weight, int32_t groups, int32_t *sums)
 {
     int32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
-#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__PIC__) && !defined(__ROPI__)
-    /* All but one of the registers are in use, which compilers do not manage without spills. */
+#if defined(ASM_LOOPS)
     uint32_t u, v, even0, odd0, even1, odd1;
     __asm__("1: ldrd %[odd0], %[odd1], [%[weight]], #16\n\t"
             "ldrd %[u], %[v], [%[patches]], #8\n\t"
@@ -65,22 +64,31 @@ static inline void put_two(const int32_t *sums, const struct quad *q, int32_t c,
     to[c] = saturated_half((a + (a >> 31) + add) >> shift);
 }
 
-/* Channels `c` and the next at two positions; `more` is added to the sums of each position. */
-static inline void two_channels(const patch_t *patches, const int8_t *weight, const struct quad *q, int32_t groups,
-                                const int32_t *more, int32_t zero, int32_t c, int8_t *to, int8_t *too)
+/* Channels `c` and the next at two positions; `more` is added to their sums. */
+static inline void two_channels(const patch_t *patches, const int8_t *weight, const struct quad *q,
+                                const struct window *p, int32_t groups, const int32_t *more, int32_t c, int8_t *to,
+                                int8_t *too)
 {
     int32_t sums[4];
     sums[0] = q->bias[c] + more[0];
-    sums[1] = q->bias[c + 1] + more[0];
-    sums[2] = q->bias[c] + more[1];
-    sums[3] = q->bias[c + 1] + more[1];
-    dot_pairs(patches, weight + 4 * c, groups, sums);
-    put_two(sums, q, c, zero, to, too);
-    put_two(sums + 1, q, c + 1, zero, to, too);
+    sums[1] = q->bias[c + 1] + more[1];
+    sums[2] = q->bias[c] + more[2];
+    sums[3] = q->bias[c + 1] + more[3];
+#if defined(NIBBLES)
+    if (p->weight_bits == 4) {
+        dot_nibbles(patches, weight + 2 * c, groups, sums);
+    } else
+#endif
+    {
+        dot_pairs(patches, weight + 4 * c, groups, sums);
+    }
+    put_two(sums, q, c, p->y_zero, to, too);
+    put_two(sums + 1, q, c + 1, p->y_zero, to, too);
 }
 
-/* Sums of the codes of two interleaved patches. */
-static void add_codes(const patch_t *patches, int32_t groups, int32_t *sums)
+/* What the sums of even and odd channels at two positions are short of: every weight of a channel is stored minus an
+   offset, so it is that offset times the sum of the codes. */
+static void missing_sums(const patch_t *patches, int32_t groups, const struct window *p, int32_t *more)
 {
     const int16x2_t ones = (int16x2_t)0x10001u;
     int32_t a = 0, b = 0;
@@ -89,29 +97,29 @@ static void add_codes(const patch_t *patches, int32_t groups, int32_t *sums)
         b = __smlad((int16x2_t)patches[3], ones, __smlad((int16x2_t)patches[2], ones, b));
         patches += 4;
     }
-    sums[0] = a;
-    sums[1] = b;
+    more[0] = p->weight_zero * a;
+    more[1] = p->odd_zero * a;
+    more[2] = p->weight_zero * b;
+    more[3] = p->odd_zero * b;
 }
 
 /* One or two output positions, all channels. */
 static APART void conv_block(const patch_t *patches, int32_t step, int32_t positions, const int8_t *weight,
                              const struct quad *q, int32_t groups, const struct window *p, int8_t *y)
 {
-    const int32_t outs = p->out_channels, row = positions > 1 ? outs : 0, zero = p->y_zero;
-    int32_t more[2] = {0, 0};
+    const int32_t outs = p->out_channels, row = positions > 1 ? outs : 0;
+    int32_t more[4] = {0, 0, 0, 0};
     int8_t spare[8];
     int32_t left, i;
     (void)step;
-    if (p->weight_zero != 0) {
-        add_codes(patches, groups, more);
-        more[0] *= p->weight_zero;
-        more[1] *= p->weight_zero;
+    if (p->odd_zero != 0) {
+        missing_sums(patches, groups, p, more);
     }
     for (left = outs; left > 0; left -= 4) {
         int8_t *to = left < 4 ? spare : y, *too = left < 4 ? spare + 4 : y + row;
-        two_channels(patches, weight, q, groups, more, zero, 0, to, too);
-        two_channels(patches, weight, q, groups, more, zero, 2, to, too);
-        weight += 16 * groups;
+        two_channels(patches, weight, q, p, groups, more, 0, to, too);
+        two_channels(patches, weight, q, p, groups, more, 2, to, too);
+        weight += 2 * p->weight_bits * groups;
         q++;
         y += 4;
     }

@@ -43,34 +43,44 @@ static inline void dot_quads(const patch_t *first, const patch_t *second, const 
 static APART void conv_block(const patch_t *patches, int32_t step, int32_t positions, const int8_t *weight,
                              const struct quad *quads, int32_t groups, const struct window *p, int8_t *y)
 {
-    const int32_t outs = p->out_channels, zero = p->y_zero, weight_zero = p->weight_zero;
+    const int32_t outs = p->out_channels, zero = p->y_zero;
     for (; positions > 0; positions -= 2) {
         const patch_t *second = positions > 1 ? patches + step : patches;
         const int32_t row = positions > 1 ? outs : 0;
         const struct quad *q = quads;
         const int8_t *from = weight;
-        int32_t more[2] = {0, 0}, left, i;
+        int32_t more[4] = {0, 0, 0, 0}, left, i;
         int8_t spare[8];
-        if (weight_zero != 0) {
+        if (p->odd_zero != 0) {
+            /* What sums are short of, as every weight is stored minus an offset. */
             for (i = 0; i < 4 * groups; i++) {
                 more[0] += patches[i];
-                more[1] += second[i];
+                more[2] += second[i];
             }
-            more[0] *= weight_zero;
-            more[1] *= weight_zero;
+            more[1] = more[0] * p->odd_zero;
+            more[3] = more[2] * p->odd_zero;
+            more[0] *= p->weight_zero;
+            more[2] *= p->weight_zero;
         }
         for (left = outs; left > 0; left -= 4) {
             int8_t *to = left < 4 ? spare : y, *too = left < 4 ? spare + 4 : y + row;
             int32_t sums[8];
             for (i = 0; i < 4; i++) {
-                sums[i] = q->bias[i] + more[0];
-                sums[i + 4] = q->bias[i] + more[1];
+                sums[i] = q->bias[i] + more[i % 2];
+                sums[i + 4] = q->bias[i] + more[2 + i % 2];
             }
-            dot_quads(patches, second, from, groups, sums);
+#if defined(NIBBLES)
+            if (p->weight_bits == 4) {
+                dot_nibbles(patches, second, from, groups, sums);
+            } else
+#endif
+            {
+                dot_quads(patches, second, from, groups, sums);
+            }
             for (i = 0; i < 4; i++) {
                 put_two(sums + i, q, i, zero, to, too);
             }
-            from += 16 * groups;
+            from += 2 * p->weight_bits * groups;
             q++;
             y += 4;
         }

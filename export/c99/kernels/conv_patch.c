@@ -3,6 +3,10 @@
    the other. */
 #if defined(DUAL_MAC)
 #define TILE 2
+#if defined(__GNUC__) && defined(__OPTIMIZE__) && !defined(__PIC__) && !defined(__ROPI__)
+/* The inner loops use all registers but one, which compilers do not manage without spills. */
+#define ASM_LOOPS 1
+#endif
 typedef uint32_t patch_t;
 #define PATCH(patches, number, groups) ((patches) + 2 * (number))
 

@@ -6,7 +6,7 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
 {
     const int32_t depth = p->channels, outs = p->out_channels, stride = p->stride_x;
     const int32_t run = p->kernel_width * depth, taps = p->kernel_height * run, patch = (taps + 15) / 16 * 16;
-    const int32_t in_place = run % RUN_UNIT == 0 && run >= 16, line = p->width * depth, skip = p->dilation_y * line;
+    const int32_t in_place = run % RUN_UNIT == 0 && (run >= 16 || p->kernel_height == 1), line = p->width * depth, skip = p->dilation_y * line;
     const int32_t top_end = p->dilation_x == 1 ? p->height - (p->kernel_height - 1) * p->dilation_y : 0;
     const int32_t left_end = p->width < p->kernel_width ? 0 : p->width - p->kernel_width + 1;
     const int32_t first = -p->pad_left, right = first + p->out_width * stride;

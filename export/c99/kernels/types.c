@@ -8,9 +8,9 @@ struct window {
     int32_t dilation_y, dilation_x;
     int32_t groups;
     int32_t zero;
-    /* Of signed bytes: zero point and limits of the output; what every weight is short of; whether windows are single
-       pixels inside the image. */
-    int32_t y_zero, low, high, weight_zero, direct;
+    /* Of signed bytes: zero point and limits of the output; what every weight is short of, in even and in odd channels;
+       bits of a weight; whether windows are single pixels inside the image. */
+    int32_t y_zero, low, high, weight_zero, odd_zero, weight_bits, direct;
 };
 
 /* Accumulator to code: one multiplier, or one per output channel; low and high clamp the result. */
