@@ -41,7 +41,7 @@ def built(folder: Path, made: Bundle, machine: str) -> list[str]:
     prefix = folder / "installed"
     call("cmake", "-S", "package", "-B", "b1", *cross, f"-DCMAKE_INSTALL_PREFIX={prefix}", cwd=folder)
     call("cmake", "--build", "b1", "--target", "install", cwd=folder)
-    found = ["-DNETWORK=toy", f"-Dtoy_DIR={prefix / 'lib' / 'cmake' / 'toy'}", f"-DCMAKE_CXX_FLAGS={flags}"]
+    found = ["-DNETWORK=toy", f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_FLAGS={flags}"]
     call("cmake", "-S", APP, "-B", "b2", *cross, *found, cwd=folder)
     call("cmake", "--build", "b2", cwd=folder)
     if machine == "aarch64":

@@ -236,3 +236,8 @@ def test_what_cannot_be_packed_is_refused(tmp_path):
     with pytest.raises(ExportError, match="is not a package, so it is not overwritten"):
         write_package(made, FORMS[0], tmp_path / "mine", overwrite=True)
     assert list((tmp_path / "mine").iterdir()) == []
+    (tmp_path / "mine.zip").write_text("mine")
+    for path in (tmp_path / "mine.zip", tmp_path / "mine"):
+        with pytest.raises(ExportError, match="is not a package, so it is not overwritten"):
+            write_package(made, find_form("arduino"), path, overwrite=True)
+    assert (tmp_path / "mine.zip").read_text() == "mine"

@@ -159,6 +159,8 @@ def write_package(bundle: Bundle, form: Form, path: Path, part: str | None = Non
     if form.zipped:
         if path.exists() and not overwrite:
             raise ExportError(f"{path} exists already. Choose another name, or ask to overwrite it.")
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise ExportError(f"{path} is not a package, so it is not overwritten.")
         write_file(path, _zipped(files))
         return
     if overwrite and path.exists() and not (path / "CMakeLists.txt").is_file():
