@@ -17,12 +17,14 @@ from edge.errors import EdgeError
 from edge.exporting import fitted
 from edge.model_file import elastic_of, load_model, split_subnet
 from edge.pipeline_bundles import parts_of
+from export.arm_a import TARGET as ARM_A
 from export.atomic import new_folder, write_file
 from export.bundle import BundleSpec, write_bundle
 from export.bundle_read import MANIFEST, Bundle, read_bundle
 from export.host import TARGET as HOST
 from export.onnx_qdq import qdq_model
 from export.target import Target, check_capability
+from export.tflite import encode
 from quant import graph_file
 from quant.graph import Graph
 from quant.method import parse_method
@@ -31,6 +33,9 @@ from quant.presets import Choice, find_preset, quantise_by, quantise_with
 from quant.ptq import prepare
 from quant.ranges import check_calibration
 from quant.scheme import Formats, Scheme
+
+#: Endings of model files that only hold some formats: what they are called, and the target that says which.
+FORMS: dict[str, tuple[str, Target]] = {".onnx": ("ONNX", HOST), ".tflite": ("TFLite", ARM_A)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +90,36 @@ def quantise_model(graph: Graph, how: How, dataset: Dataset, say: Callable[[str]
 
 
 def save_quantised(graph: Graph, path: Path) -> None:
-    """Write a quantised graph as `.graph` (any format) or QDQ `.onnx` (what ONNX can express), atomically.
+    """Write a quantised graph as `.graph` (any format), QDQ `.onnx` or `.tflite` (what these can express), atomically.
 
     Raises:
         EdgeError: another ending.
-        ExportError: ONNX cannot express the graph's formats, or the file cannot be written.
+        ExportError: ONNX or TFLite cannot express the graph, or the file cannot be written.
     """
     check_suffix(path)
     if path.suffix == ".graph":
         write_file(path, graph_file.to_bytes(graph))
-    else:
-        check_capability(HOST, graph)
-        write_file(path, qdq_model(graph).SerializeToString())
+        return
+    check_capability(FORMS[path.suffix][1], graph)
+    write_file(path, qdq_model(graph).SerializeToString() if path.suffix == ".onnx" else encode(graph))
 
 
 def check_suffix(path: Path, scheme: Scheme | None = None) -> None:
     """Refuse an output file, before any work, whose ending names no form of this scheme."""
-    if path.suffix not in (".graph", ".onnx"):
-        raise EdgeError(f"{path}: write .onnx (QDQ, integers of at most 8 bits) or .graph (any format).")
+    if path.suffix != ".graph" and path.suffix not in FORMS:
+        raise EdgeError(
+            f"{path}: write .onnx (QDQ, integers of at most 8 bits) or .graph (any format), or .tflite (weights of at "
+            "most 8 bits, int8 or int16 activations)."
+        )
     if path.suffix == ".graph" or scheme is None:
         return
+    what, target = FORMS[path.suffix]
     layers = (scheme.formats, *(formats for _, formats in scheme.rules))
-    pairs = [(formats.weight.name, HOST.capability.weights) for formats in layers]
-    pairs += [(formats.activation.name, HOST.capability.activations) for formats in layers]
+    pairs = [(formats.weight.name, target.capability.weights) for formats in layers]
+    pairs += [(formats.activation.name, target.capability.activations) for formats in layers]
     foreign = [name for name, known in pairs if name not in known]
     if foreign:
-        raise EdgeError(f"{path}: ONNX has no {foreign[0]}; write {path.with_suffix('.graph').name}, any format.")
+        raise EdgeError(f"{path}: {what} has no {foreign[0]}; write {path.with_suffix('.graph').name}, any format.")
 
 
 def is_bundle(model: str) -> bool:

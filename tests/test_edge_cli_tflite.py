@@ -90,6 +90,25 @@ def test_quantised_anew_it_is_symmetric_and_reaches_jetson(desk):
     assert abs(before - after) < 0.05
 
 
+@pytest.mark.parametrize("scheme", ["w8a8", "w4a8", "w8a16-sym"])
+def test_a_float_model_becomes_a_tflite_file(desk, scheme):
+    words = ("quantize", "mine.onnx", "--scheme", scheme, "--preset", "fast", "--calib", "digits", "-o")
+    for name in ("net.tflite", "net.graph"):
+        invoke(*words, name)
+    found = [json.loads(invoke("eval", f"net.{kind}", "--data", "digits", "--json")) for kind in ("tflite", "graph")]
+    assert found[0] == found[1]
+    assert found[0]["accuracy"] > 0.8
+
+
+def test_formats_that_a_tflite_file_lacks_are_refused_before_any_work(desk):
+    words = ("quantize", "mine.onnx", "--calib", "digits", "-o", "net.tflite", "--scheme")
+    assert (
+        invoke(*words, "we4m3-ae4m3", code=1) == "Error: net.tflite: TFLite has no e4m3; write net.graph, any format."
+    )
+    assert "zero point" in invoke(*words, "w8a16", "--preset", "fast", code=1)
+    assert not (desk / "net.tflite").exists()
+
+
 def test_a_file_for_apps_ends_in_probabilities_and_brings_its_labels(desk):
     words = ("export", "same.graph", "--target", "arm-a", "--data", "digits", "--vectors", 4)
     invoke(*words, "-o", "plain")

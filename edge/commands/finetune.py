@@ -75,8 +75,8 @@ def finetune(
 ) -> None:
     """Quantise a float model and train it on.
 
-    MODEL is FILE.onnx, FILE.graph or package.module:factory (with --weights). The output is OUT.graph (any format) or
-    OUT.onnx (QDQ, integers of at most 8 bits). One image in ten is held out and chooses the epoch.
+    MODEL is FILE.onnx, FILE.graph or package.module:factory (with --weights). The output is OUT.graph (any format),
+    OUT.onnx (QDQ, integers of at most 8 bits) or OUT.tflite. One image in ten is held out and chooses the epoch.
     """
     from edge import finetune as finetuning
     from edge.model_file import load_model

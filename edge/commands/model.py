@@ -65,9 +65,9 @@ def quantize(
 ) -> None:
     """Quantise a float model.
 
-    MODEL is FILE.onnx, FILE.graph or package.module:factory (with --weights). The output is OUT.graph (any format) or
-    OUT.onnx (QDQ, integers of at most 8 bits). With --anew MODEL may be quantised already, FILE.tflite for example:
-    what another tool made with zero points becomes symmetric for jetson.
+    MODEL is FILE.onnx, FILE.graph or package.module:factory (with --weights). The output is OUT.graph (any format),
+    OUT.onnx (QDQ, integers of at most 8 bits) or OUT.tflite (int8, or int16 activations). With --anew MODEL may be
+    quantised already, FILE.tflite for example: what another tool made with zero points becomes symmetric for jetson.
     """
     from edge.model_file import load_model
     from edge.quantizing import How, check_suffix, quantise_model, save_quantised
