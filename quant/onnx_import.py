@@ -25,6 +25,7 @@ from quant.onnx_fold import DAMAGED, first_line
 from quant.onnx_patterns import with_functions
 from quant.onnx_qonnx import fake_quantize
 from quant.onnx_read import read_onnx
+from quant.onnx_rows import with_rows
 
 
 def load_onnx(path: Path) -> Graph:
@@ -34,7 +35,7 @@ def load_onnx(path: Path) -> Graph:
         QuantError: the file cannot be read, or holds something that is not understood; the message names the node,
             its op, input shapes and opset, and lists what is supported.
     """
-    build = start(with_functions(read_onnx(path)))
+    build = start(with_functions(with_rows(read_onnx(path))))
     for node in build.model.nodes:
         try:
             _add_node(build, node)
