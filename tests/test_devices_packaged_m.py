@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from devices import tools
 from devices.emulators.icount import SOURCES
 from devices.emulators.machine import Machine
 from devices.emulators.qemu_system import MACHINES
+from devices.emulators.trial import missing
 from export.embed.packages import find_form, write_package
 from quant.formats import find_format
 from tests.embedded import bundle, spec
@@ -86,7 +86,7 @@ def linked(machine: Machine, module: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("act", ["int8", "e4m3"])
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
 def test_the_sample_runs_from_raw_pixels_on_the_board(tmp_path, machine, act):
-    reason = tools.missing_tools([machine.compiler, machine.emulator])
+    reason = missing(machine)
     if reason:
         pytest.skip(reason)
     made = bundle(tmp_path / "b", spec(act=find_format(act)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_cmake_makes_the_shared_library_of_the_python_file(tmp_path):
     call("cmake", "-S", ".", "-B", ".", "-DBUILD_SHARED_LIBS=ON", cwd=package)
     call("cmake", "--build", ".", "--target", "toy", cwd=package)
     program = "import numpy, toy_python; print(toy_python.Network().classify(numpy.zeros((6, 6, 3), numpy.uint8))[0])"
-    assert call("python3", "-c", program, cwd=package).strip() in toy_labels(tmp_path)
+    assert call(sys.executable, "-c", program, cwd=package).strip() in toy_labels(tmp_path)
 
 
 def toy_labels(folder: Path) -> tuple[str, ...]:
@@ -190,6 +191,9 @@ def test_the_zephyr_module_says_what_it_is(tmp_path):
 
 @needs("arm-none-eabi-gcc")
 def test_the_zephyr_sources_compile_for_a_cortex_m_with_zephyrs_flags(tmp_path):
+    empty = ["arm-none-eabi-gcc", "-x", "c", "-include", "string.h", "-fsyntax-only", "/dev/null"]
+    if subprocess.run(empty, capture_output=True, check=False).returncode != 0:
+        pytest.skip("not installed: newlib's headers for arm-none-eabi-gcc")
     module = packed(tmp_path, "zephyr")
     flags = ("-std=c99", "-Os", "-ffreestanding", "-fno-common", "-ffunction-sections", "-fdata-sections", "-Wall",
              "-Wformat", "-Wno-format-zero-length", "-Wextra", "-Werror", "-mcpu=cortex-m4", "-mthumb",
