@@ -19,6 +19,8 @@ _OPERATORS = (
     ops.Conv,
     ops.Gemm,
     ops.Add,
+    ops.Mul,
+    ops.Function,
     ops.Clip,
     ops.Minimum,
     ops.Pad,

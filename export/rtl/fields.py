@@ -56,6 +56,7 @@ def _walk(layout: Layout, index: int, op: Operation) -> dict[str, int]:
             "per_channel": int(op.per_channel),
             "by_count": int(op.by_count),
             "limited": int(op.limited),
+            "index_mask": (1 << op.formats[0].bits) - 1 if op.by_code else 0,
         }
     )
 
@@ -82,6 +83,7 @@ def _arithmetic(layout: Layout, op: Operation) -> dict[str, int]:
         "use_weights": int(op.weights is not None),
         "factor_a": op.factors[0],
         "factor_b": op.factors[1],
+        "is_product": int(op.product),
         "is_add": int(op.addends is not None),
         "add_left": op.addends.left_shift if op.addends else 0,
         "mantissa_a": scales[0].mantissa,
@@ -119,8 +121,8 @@ def _kinds(layout: Layout) -> dict[str, tuple[int, bool]]:
     kinds |= {f"{p}_{what}": (w.position, True) for p in "gyx" for what in ("origin", "stride", "size", "dilation")}
     kinds |= {"outputs_per_group": (unsigned_bits(outputs), False)}
     kinds |= dict.fromkeys(("weight_base", "weight_rewind"), (w.weight_address, False))
-    kinds |= {"table_base": (w.table_address, False)}
-    flags = "per_channel by_count limited checked use_weights is_add is_wide is_divide is_pick out_minifloat"
+    kinds |= {"table_base": (w.table_address, False), "index_mask": (w.code, False)}
+    flags = "per_channel by_count limited checked use_weights is_product is_add is_wide is_divide is_pick out_minifloat"
     kinds |= dict.fromkeys(flags.split(), (1, False))
     kinds |= {"format_a": (select, False), "format_b": (select, False), "format_w": (weight_select, False)}
     kinds |= dict.fromkeys(("zero_a", "zero_b"), (w.significand, True))

@@ -105,7 +105,7 @@ def widths(
     """Return widths that hold every value that can occur, and no bit more where that is simple to say."""
     table = [entry for op in ops for entry in op.table] or [TableEntry(0, 0, 0)]
     sums = [op for op in ops if op.output.rule != "pick"]
-    significand, shift = _operand(sums)
+    significand, shift = _operand(list(ops))
     weight_significand, weight_shift = _weight_operand(sums, weights)
     needed = max((op.acc_max.bit_length() + 1 for op in sums), default=2)
     adds = 32 if any(op.addends for op in ops) else 0
@@ -131,10 +131,10 @@ def widths(
     )
 
 
-def _operand(sums: list[Operation]) -> tuple[int, int]:
-    """Return the bits of a centred significand and of its shift."""
+def _operand(ops: list[Operation]) -> tuple[int, int]:
+    """Return the bits of a centred significand and of its shift: of every code that is read, summed or not."""
     low, high, shift = 0, 1, 0
-    for op in sums:
+    for op in ops:
         for fmt, zero in zip(op.formats, op.zeros, strict=True):
             least, most = centred_range(fmt, zero)
             low, high, shift = min(low, least), max(high, most), max(shift, shift_max(fmt))
@@ -145,7 +145,10 @@ def _weight_operand(sums: list[Operation], weights: tuple[Format, ...]) -> tuple
     ranges = [significand_range(fmt) for fmt in weights]
     low = min((low for low, _ in ranges), default=0)
     high = max(*(f for op in sums for f in op.factors), *(high for _, high in ranges), 1, 1)
-    return signed_bits(low, high), unsigned_bits(max((shift_max(fmt) for fmt in weights), default=0))
+    shift = max((shift_max(fmt) for fmt in weights), default=0)
+    products = [op for op in sums if op.product]
+    bits, shift_bits = _operand(products) if products else (0, 0)
+    return max(signed_bits(low, high), bits), max(unsigned_bits(shift), shift_bits)
 
 
 def _positions(ops: tuple[Operation, ...]) -> tuple[int, int]:

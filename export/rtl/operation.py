@@ -100,9 +100,11 @@ class Operation:
     """One run of the engine. Terms of an odd channel-loop index are *second* terms (only sums have them).
 
     `weights` are codes in reading order with `weight_format`, or None: then each term is multiplied by the first or
-    second `factors`. `table` is indexed by channel when `per_channel`, by the count of terms inside when `by_count`,
-    else it has one entry. `fill` is the ordinal of a `pick` without any term inside; what a `limited` one gives is at
-    most the bias of its table entry. `acc_max` bounds the accumulator.
+    second `factors`, or the second term of a `product` by the first one. `table` is indexed by channel when
+    `per_channel`, by the count of terms inside when `by_count`, by the pattern of the input code when `by_code`; else
+    it has one entry. `fill` is the ordinal of a `pick` without any term inside; what a `limited` one gives is at most
+    the bias of its table entry. A `draft` writes what a later operation of its step reads and writes over. `acc_max`
+    bounds the accumulator.
     """
 
     step: int
@@ -121,4 +123,7 @@ class Operation:
     addends: Addends | None = None
     fill: int = 0
     limited: bool = False
+    product: bool = False
+    by_code: bool = False
+    draft: bool = False
     acc_max: int = 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from export.errors import ExportError
 from export.rtl.arena import Arena
 from export.rtl.bounds import WIDE_EXPONENTS, magnitude_max
+from export.rtl.functions import product_operations, table_operation
 from export.rtl.moves import minimum, move_operations
 from export.rtl.operation import Addends, Axis, Destination, Loops, Operation, Output, TableEntry, Window
 from export.rtl.pools import average_pool, max_pool
@@ -44,8 +44,10 @@ def _step(program: Program, arena: Arena, index: int, step: Step) -> tuple[Opera
             return (_conv(program, arena, index, step),)
         case AddStep() | WideAddStep():
             return (_add(program, arena, index, step),)
-        case MulStep() | TableStep():
-            raise ExportError(f"fpga: node '{step.name}': products and tables are not in the engine yet.")
+        case MulStep():
+            return product_operations(program, arena, index, step)
+        case TableStep():
+            return (table_operation(program, arena, index, step),)
         case MeanStep():
             return (_mean(program, arena, index, step),)
         case RequantizeStep():

@@ -155,11 +155,15 @@ def _run(command: list[str], folder: Path, limit_s: int, what: str) -> str:
 
 
 def _tensors(plan: Layout, path: Path, frames: int) -> dict[str, Array]:
-    """Sort the writes the core reported into tensors: a write belongs to the output of its operation's step."""
+    """Sort the writes the core reported into tensors: a write belongs to the output of its operation's step.
+
+    Drafts belong to nobody.
+    """
     records = np.fromfile(path, dtype="<u4").reshape(-1, 2)
     operations, codes, addresses = records[:, 0] >> 16, (records[:, 0] & 0xFFFF).astype(np.uint16), records[:, 1]
-    owners = [plan.program.input, *(plan.program.steps[op.step].y for op in plan.operations)]
-    owner_of = np.array([list(plan.program.tensors).index(name) for name in owners])[operations]
+    owners = [plan.program.input, *("" if op.draft else plan.program.steps[op.step].y for op in plan.operations)]
+    places = {name: place for place, name in enumerate(plan.program.tensors)}
+    owner_of = np.array([places.get(name, -1) for name in owners])[operations]
     return {
         name: _tensor(plan, name, codes[owner_of == index], addresses[owner_of == index], frames)
         for index, name in enumerate(plan.program.tensors)

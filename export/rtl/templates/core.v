@@ -156,7 +156,8 @@ module @NAME@ (
       .in_weight(weight_code), .use_weights(use_weights), .is_add(is_add), .is_pick(is_pick),
       .format_a(format_a), .format_b(format_b), .format_w(format_w), .zero_a(zero_a), .zero_b(zero_b),
       .factor_a(factor_a), .factor_b(factor_b), .add_left(add_left), .right_a(right_a), .right_b(right_b),
-      .mantissa_a(mantissa_a), .mantissa_b(mantissa_b), .fill(fill), .bias_channel(bias_channel), .bias(bias),
+      .mantissa_a(mantissa_a), .mantissa_b(mantissa_b), .fill(fill), .is_product(is_product), .index_mask(index_mask),
+      .bias_channel(bias_channel), .bias(bias),
       .acc_valid(acc_valid), .acc(acc), .acc_count(acc_count), .acc_channel(acc_channel),
       .pick_valid(pick_valid), .pick(pick)
   );
@@ -176,7 +177,8 @@ module @NAME@ (
     sum       <= acc;
     sum_count <= acc_count;
   end
-  // The bias is read one clock after its channel: when a picked code is clamped, it is that code's own limit.
+  // The bias is read one clock after its channel: when a picked code is clamped, it is that code's own limit. In a
+  // table the channel is the code itself, and the limit of the largest code is the entry.
   wire signed [ORDINAL-1:0] limit = limited ? bias[ORDINAL-1:0] : out_high;
   @NAME@_requantise #(
       .ACC(ACC), .MANTISSA(MANTISSA), .EXPONENT(EXPONENT), .ORDINAL(ORDINAL), .COUNT(COUNT), .CODE(CODE),

@@ -1,5 +1,6 @@
 // Terms to accumulators: decode, multiply exactly, shift, add. Sums of TFLite's ADD scale each term first; `pick`
-// keeps the largest ordinal (or copies, with one term) instead of a sum. One term per clock, no stalls.
+// keeps the largest ordinal (or copies, with one term) instead of a sum. Of a product the first term is the factor of
+// the second. One term per clock, no stalls.
 module @NAME@_mac #(
     parameter CODE = 8, WEIGHT_CODE = 8, FORMAT = 1, WEIGHT_FORMAT = 1, SIGNIFICAND = 9, SHIFT = 1,
     parameter WEIGHT_SIGNIFICAND = 8, WEIGHT_SHIFT = 1, ACC = 32, ORDINAL = 8, COUNT = 8, TABLE = 8, HAS_ADD = 0
@@ -20,6 +21,8 @@ module @NAME@_mac #(
     input wire [4:0] add_left, right_a, right_b,
     input wire [30:0] mantissa_a, mantissa_b,
     input wire signed [ORDINAL-1:0] fill,
+    input wire is_product,
+    input wire [CODE-1:0] index_mask,  // the bits of a code that index a table; 0: no table
     // where the accumulator starts: the bias arrives one clock after its channel
     output wire [TABLE-1:0] bias_channel,
     input wire signed [ACC-1:0] bias,
@@ -48,6 +51,7 @@ module @NAME@_mac #(
 
   reg b_valid, b_covered, b_first, b_last, b_second;
   reg [TABLE-1:0] b_channel;
+  reg [CODE-1:0] b_index;
   reg signed [SIGNIFICAND-1:0] b_significand;
   reg [SHIFT-1:0] b_shift;
   reg signed [WEIGHT_SIGNIFICAND-1:0] b_weight;
@@ -66,6 +70,11 @@ module @NAME@_mac #(
 
   wire signed [ACC-1:0] c_extended = {{(ACC - PRODUCT) {c_product[PRODUCT-1]}}, c_product};
   assign bias_channel = c_channel;
+  // A second factor meets the first one, which is one stage ahead of it.
+  wire signed [SIGNIFICAND+WEIGHT_SIGNIFICAND-1:0] held = {{WEIGHT_SIGNIFICAND{b_significand[SIGNIFICAND-1]}}, b_significand};
+  wire [SHIFT+WEIGHT_SHIFT-1:0] held_shift = {{WEIGHT_SHIFT{1'b0}}, b_shift};
+  wire with_held = is_product && in_second;
+  wire [CODE+TABLE-1:0] index = {{TABLE{1'b0}}, b_index};
 
   always @(posedge clk)
     if (rst) begin
@@ -86,13 +95,15 @@ module @NAME@_mac #(
     b_channel      <= in_channel;
     b_significand  <= in_covered ? significand - (in_second ? zero_b : zero_a) : {SIGNIFICAND{1'b0}};
     b_shift        <= shift;
-    b_weight       <= use_weights ? weight_significand : in_second ? factor_b : factor_a;
-    b_weight_shift <= use_weights ? weight_shift : {WEIGHT_SHIFT{1'b0}};
+    b_index        <= in_code & index_mask;
+    b_weight       <= use_weights ? weight_significand : with_held ? held[WEIGHT_SIGNIFICAND-1:0]
+        : in_second ? factor_b : factor_a;
+    b_weight_shift <= use_weights ? weight_shift : with_held ? held_shift[WEIGHT_SHIFT-1:0] : {WEIGHT_SHIFT{1'b0}};
     b_ordinal      <= ordinal;
     c_covered       <= b_covered;
     c_first        <= b_first;
     c_last         <= b_last;
-    c_channel      <= b_channel;
+    c_channel      <= b_channel + index[TABLE-1:0];
     c_product      <= b_significand * b_weight;
     c_shift        <= {1'b0, b_shift};
     c_weight_shift <= b_weight_shift;
