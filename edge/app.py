@@ -95,7 +95,8 @@ class Classifier:
 
     def _codes(self, raw: Array) -> Array:
         first = self._programs[0]
-        x = self.bundle.manifest.preprocess.apply(raw.transpose(0, 3, 1, 2))
+        shape = first.tensors[first.input].shape
+        x = self.bundle.manifest.preprocess.input_for(raw.transpose(0, 3, 1, 2), shape)
         codes = quantise_input(first.quant(first.input), x)
         if self._sessions:
             for session in self._sessions:

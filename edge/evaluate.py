@@ -32,10 +32,12 @@ def inputs_of(graph: Graph, dataset: Dataset, images: Array) -> Array:
             f"data '{dataset.name}' has no image in the part that is needed here: training images calibrate, test "
             "images are evaluated and become test vectors. Give more images."
         )
-    want = graph.shape(graph.input)[1:]
-    if images.shape[1:] != want:
-        raise EdgeError(f"data '{dataset.name}' has images {list(images.shape[1:])}; the model takes {list(want)}.")
-    return dataset.preprocess.apply(images)
+    shape = graph.shape(graph.input)
+    if images.shape[1:] != dataset.preprocess.shape or not dataset.preprocess.fits(shape):
+        raise EdgeError(
+            f"data '{dataset.name}' has images {list(images.shape[1:])}; the model takes {list(shape[1:])}."
+        )
+    return dataset.preprocess.input_for(images, shape)
 
 
 def output_labels(graph: Graph, dataset: Dataset) -> tuple[str, ...]:

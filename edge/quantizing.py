@@ -158,7 +158,8 @@ def _evaluate_bundle(bundle: Bundle, dataset: Dataset, runtime: str | None) -> E
         why = chosen.missing() or f"it runs bundles of target {chosen.target}, not {bundle.manifest.target}"
         raise EdgeError(f"runtime '{chosen.name}' cannot execute this bundle: {why}.")
     _check_labels(bundle.manifest.labels, dataset)
-    x = bundle.manifest.preprocess.apply(dataset.x_test)
+    first = bundle.parts[0].graph
+    x = bundle.manifest.preprocess.input_for(dataset.x_test, first.shape(first.input))
     labels = evaluate.bundle_labels(bundle, chosen, x)
     return _result(dataset, labels, chosen.name if chosen else "integer reference")
 

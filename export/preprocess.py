@@ -82,6 +82,25 @@ class Preprocess:
         result: npt.NDArray[np.float32] = (images.astype(np.float32) * np.float32(self.scale) - mean) / std
         return result
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a network whose input has this shape (batch first) takes these images.
+
+        The same shape does; so do the same values in the same order without the axis of one channel: a 1-D network
+        [1, C, L] takes features of C rows and L columns.
+        """
+        flat = self.channels == 1 and len(shape) != 4 and math.prod(shape[1:]) == self.height * self.width
+        return tuple(shape[1:]) == self.shape or flat
+
+    def input_for(self, images: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        """Turn raw images [N, C, H, W] into a network's input, float32 [N, *shape[1:]]; see `apply` and `fits`.
+
+        Raises:
+            ExportError: the images have another shape, or the network takes others.
+        """
+        if not self.fits(shape):
+            raise ExportError(f"the network takes inputs of shape {list(shape[1:])}, not images {list(self.shape)}.")
+        return self.apply(images).reshape(len(images), *shape[1:])
+
     def to_record(self) -> dict[str, object]:
         """Return the JSON form: numbers, strings and lists; `raw` and `resize` only where they are not the usual."""
         record = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}

@@ -35,9 +35,11 @@ def code_table(preprocess: Preprocess, quant: Quant) -> Array:
 
 
 def has_table(source: Source) -> bool:
-    """Whether raw input of this part is bytes in the shape of its input, so that a table turns them into codes."""
-    given = source.preprocess
-    return given is not None and given.raw != "float32" and source.graph.shape(source.graph.input)[1:] == given.shape
+    """Whether raw input of this part is bytes in the order of its input, so that a table turns them into codes."""
+    given, shape = source.preprocess, source.graph.shape(source.graph.input)
+    if given is None or given.raw == "float32" or not given.fits(shape):
+        return False
+    return given.resize is None or len(shape) == 4
 
 
 def preprocess_files(source: Source) -> dict[str, str]:

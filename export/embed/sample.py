@@ -42,16 +42,19 @@ def sample_header(source: Source) -> tuple[str, int]:
 
 
 def raw_of(codes: Array, table: Array, quant: Quant) -> tuple[Array, Array]:
-    """Return raw bytes (uint8) whose codes are nearest to `codes` [N, C, H, W], and the codes they give."""
-    ordinals = quant.format.to_ordinals(table)
-    wanted = quant.format.to_ordinals(codes)
-    distance = [np.abs(ordinals[c][:, None] - np.unique(wanted[:, c])[None]) for c in range(len(table))]
-    raw = np.zeros(codes.shape, np.uint8)
-    for channel, nearest in enumerate(distance):
-        place = np.searchsorted(np.unique(wanted[:, channel]), wanted[:, channel])
-        raw[:, channel] = nearest.argmin(axis=0).astype(np.uint8)[place]
+    """Return raw bytes (uint8) whose codes are nearest to `codes`, and the codes they give, both in their shape.
+
+    `codes` are [N, C, H, W], or of any shape where there is one channel.
+    """
+    planes = codes.reshape(len(codes), len(table), -1)
+    ordinals, wanted = quant.format.to_ordinals(table), quant.format.to_ordinals(planes)
+    raw = np.zeros(planes.shape, np.uint8)
+    for channel, given in enumerate(ordinals):
+        values, place = np.unique(wanted[:, channel], return_inverse=True)
+        nearest = np.abs(given[:, None] - values[None]).argmin(axis=0).astype(np.uint8)
+        raw[:, channel] = nearest[place].reshape(raw[:, channel].shape)
     made = np.stack([table[channel][raw[:, channel]] for channel in range(len(table))], axis=1)
-    return raw, made
+    return raw.reshape(codes.shape), made.reshape(codes.shape)
 
 
 def _includes(source: Source) -> tuple[str, ...]:
