@@ -97,7 +97,7 @@ def conv(build: Build, node: Any) -> None:
     """Add a convolution."""
     weight, quant = _weight(build, node, 1)
     if weight.ndim != 4:
-        raise convert.refuse(build.model, node, "only 2-D convolutions are supported.")
+        raise convert.refuse(build.model, node, "only 1-D and 2-D convolutions are supported.")
     strides, pads, dilations = convert.window(build.model, node, (weight.shape[2], weight.shape[3]))
     groups, channels = int(convert.attributes(node).get("group", 1)), build.model.shapes[node.input[0]][1]
     if groups < 1 or weight.shape[0] % groups or weight.shape[1] * groups != channels:

@@ -122,7 +122,7 @@ def kernel_shape(model: OnnxModel, node: Any) -> tuple[int, int]:
 
 def _check_image(model: OnnxModel, node: Any) -> None:
     if len(model.shapes[node.input[0]]) != 4:
-        raise refuse(model, node, "only 2-D images (4-D tensors, NCHW) are supported.")
+        raise refuse(model, node, "only 1-D and 2-D images ([N, C, L], [N, C, H, W]) are supported.")
 
 
 def _same_pads(size: int, kernel: int, stride: int, dilation: int, *, upper: bool) -> tuple[int, int]:
