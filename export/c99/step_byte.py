@@ -124,7 +124,7 @@ def conv_byte(context: Context, step: ConvStep) -> Piece:
     rounded = -(-taps // 4) * 4
     # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words. Vectors take
     # patches of whole vectors.
-    scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16))
+    scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16) + 16)
     parts = (
         _blocks(context.label("weight"), in_blocks(stored_weights(step)), packed=packed),
         quads(context.label("quads"), folded(step)),

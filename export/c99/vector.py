@@ -7,7 +7,7 @@ from export.c99.template import Kernel
 SIMD = Kernel("simd", "simd")
 QUAD = Kernel("quad", "quad")
 RING = Kernel("ring", "ring")
-CLAMP = Kernel("clamp_bytes", "clamp_bytes")
+CLAMP = Kernel("clamp_bytes", "clamp_bytes", (), (SIMD,))
 CLIP_WINDOW = Kernel("clip_window", "clip_window")
 TYPES = Kernel("types", "types")
 ADDENDS = Kernel("addends", "addends")

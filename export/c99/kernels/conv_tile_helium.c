@@ -33,8 +33,10 @@ static APART void tile(const struct place *p, int32_t count, const int8_t *weigh
                 } while (--n != 0);
                 x += at->skip;
             } while (--k != 0);
+            /* Two pairs: four at once would be stored twice, to make a vector of them. */
             sums[0] = a;
             sums[1] = b;
+            IN_ORDER;
             sums[2] = c;
             sums[3] = d;
             sums += 4;

@@ -6,7 +6,10 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
 {
     const int32_t depth = p->channels, outs = p->out_channels, stride = p->stride_x;
     const int32_t run = p->kernel_width * depth, taps = p->kernel_height * run, patch = (taps + 15) / 16 * 16;
-    const int32_t in_place = run % RUN_UNIT == 0 && (run >= 16 || p->kernel_height == 1), line = p->width * depth, skip = p->dilation_y * line;
+    const int32_t in_place = run % RUN_UNIT == 0 && (run >= 16 || p->kernel_height == 1);
+    const int32_t line = p->width * depth, skip = p->dilation_y * line;
+    /* Rows shorter than a vector are copied as one where that stays inside the image. */
+    const int32_t last = run < 16 ? (p->height * p->width - 1) * depth - (p->kernel_height - 1) * skip + depth - 16 : -1;
     const int32_t top_end = p->dilation_x == 1 ? p->height - (p->kernel_height - 1) * p->dilation_y : 0;
     const int32_t left_end = p->width < p->kernel_width ? 0 : p->width - p->kernel_width + 1;
     const int32_t first = -p->pad_left, right = first + p->out_width * stride;
@@ -21,22 +24,24 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
     v.outs = outs;
     v.zero = p->y_zero;
     /* Weights are read sixteen taps at a time, also behind the last one, where patches hold 0. */
-    memset(patches, 0, (size_t)(4 * patch));
+    memset(patches, 0, (size_t)(4 * patch) + 16);
     for (; todo > 0; todo -= count) {
         struct place places[4];
         count = todo < 4 ? TILE_REST(todo) : 4;
         for (i = 0; i < count; i++) {
             int8_t *const own = patches + i * patch;
-            const int32_t inside = (uint32_t)left < (uint32_t)end;
+            const int32_t corner = top * line + left * depth;
             places[i].at = own;
             places[i].skip = 0;
-            if (inside && in_place) {
-                places[i].at = x + top * line + left * depth;
-                places[i].skip = skip - run;
-            } else if (inside) {
-                copy_rows(x + top * line + left * depth, skip, own, run, p->kernel_height, run);
-            } else {
+            if ((uint32_t)left >= (uint32_t)end) {
                 copy_window(x, own, p, top, left);
+            } else if (in_place) {
+                places[i].at = x + corner;
+                places[i].skip = skip - run;
+            } else if (corner <= last) {
+                copy_short_rows(x + corner, skip, own, run, p->kernel_height);
+            } else {
+                copy_rows(x + corner, skip, own, run, p->kernel_height, run);
             }
             left += stride;
             if (left == right) {

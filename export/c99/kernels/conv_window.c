@@ -26,6 +26,10 @@ static APART void copy_rows(const int8_t *restrict from, int32_t from_step, int8
     }
 }
 
+/* Copy sixteen bytes, or set them to 0. */
+#define COPY_VECTOR(from, to) vstrbq_s8(to, vldrbq_s8(from))
+#define ZERO_VECTOR(to) vstrbq_s8(to, vdupq_n_s8(0))
+
 static inline void fill_patch(int8_t *patch, int32_t taps, int32_t code)
 {
     int32_t i;
@@ -68,7 +72,9 @@ static APART void copy_rows(const int8_t *restrict from, int32_t from_step, int8
     }
 }
 
-/* Behind the taps of a patch stands 0. */
+#define COPY_VECTOR(from, to) vst1q_s8(to, vld1q_s8(from))
+#define ZERO_VECTOR(to) vst1q_s8(to, vdupq_n_s8(0))
+
 static inline void fill_patch(int8_t *patch, int32_t taps, int32_t code)
 {
     int32_t i;
@@ -80,6 +86,17 @@ static inline void fill_patch(int8_t *patch, int32_t taps, int32_t code)
     }
 }
 #endif
+
+/* Copy rows of less than sixteen bytes as sixteen: each covers what the one before left behind it, and 0 the last. */
+static inline void copy_short_rows(const int8_t *from, int32_t from_step, int8_t *to, int32_t to_step, int32_t rows)
+{
+    for (; rows > 0; rows--) {
+        COPY_VECTOR(from, to);
+        from += from_step;
+        to += to_step;
+    }
+    ZERO_VECTOR(to);
+}
 
 /* Copy a window that is not, or not all, inside the image, or whose columns are dilated. */
 static APART void copy_window(const int8_t *restrict x, int8_t *restrict patch, const struct window *p, int32_t top,
