@@ -20,14 +20,18 @@ from quant import operators as ops
 from quant.errors import QuantError
 from quant.formats import integer
 from quant.graph import Graph, Node, Quant, Tensor, check
+from quant.reference import quantise_input
+from quant.scheme import parse_scheme
 from quant.tflite_import import graph_of
 from quant.tflite_read import parse
 from tests import tflite_cases as cases
+from tests.tflite_files import DATA, packed
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is not installed")
 REASON = TFLITE_MICRO.missing()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 INF, INT16 = float("inf"), integer(16)
+KWS, INPUTS = DATA / "kws" / "mlperf_tiny_kws_dscnn_runA_float.onnx", DATA / "kws" / "kws01_mfcc_int8.npz"
 X = Tensor((1, 4, 8, 8), Quant(INT16, (float(np.float32(0.0003)),)))
 REFERENCE = (("litert-ref", LITERT_REF, partial(_litert, "BUILTIN_REF")),)
 OTHERS = (*REFERENCE, ("tflite-runtime", TFLITE_RUNTIME, partial(_tflite_runtime, "AUTO")))
@@ -143,8 +147,6 @@ def test_the_usual_int64_biases_of_int16_layers_are_refused():
     model = read(data)
     layer = model.subgraphs[0].operators[0]
     layer.inputs = layer.inputs[:2]
-    from tests.tflite_files import packed
-
     with pytest.raises(QuantError, match="imported as CONV_2D and FULLY_CONNECTED with an int32 bias"):
         graph_of(parse(packed(model), "net"))
 
@@ -196,6 +198,30 @@ def test_where_runtimes_refuse_them_four_bit_weights_stay_bytes(tmp_path):
     tensors = {**layer.tensors, "w": Tensor(weight.shape, replace(layer.quant("w"), format=FOUR))}
     dense = check(replace(layer, tensors=tensors, weights={**layer.weights, "w": weight}))
     assert encode(dense) == encode(dense, int4=False)
+
+
+@pytest.mark.parametrize("scheme", ["w8a16-sym", "w4a8"])
+def test_a_real_network_is_exact_in_every_tensor(scheme: str):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from quant.onnx_import import load_onnx
+    from quant.ptq import quantise
+
+    for need in (KWS, INPUTS):
+        if not need.exists():
+            pytest.skip(f"there is no {need.name}")
+    with np.load(INPUTS) as file:
+        x = ((file["x"].astype(np.float32) - file["zero_point"]) * file["scale"]).transpose(0, 3, 1, 2)
+    graph = quantise(load_onnx(KWS), parse_scheme(scheme), x[:64].astype(np.float32))
+    codes = quantise_input(graph.quant(graph.input), x[-8:].astype(np.float32))
+    expected, data = cases.expected(graph, codes), encode(graph)
+    found = MicroSession(data, graph).tensors(codes)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    logits = expected[graph.output]
+    assert np.unique(logits.argmax(1)).size > 3
+    if LITERT_REF.missing() is None:
+        made = LiteSession(REFERENCE[0][2], data, graph).run(codes).astype(int)
+        assert np.abs(made - logits).max() <= 1
 
 
 def test_the_target_takes_int16_and_its_arena_is_measured(tmp_path):

@@ -55,6 +55,23 @@ def test_mlperf_tinys_resnet8_has_the_codes_of_tflite_micro():
     assert (last.argmax(1) == truth).mean() > 0.88
 
 
+def test_mlperf_tinys_resnet8_in_litert_differs_in_its_last_layer_only():
+    need(RESNET8, CIFAR10)
+    reason = LITERT_REF.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with np.load(CIFAR10) as file:
+        images = (file["x"][:32].transpose(0, 2, 3, 1).astype(int) - 128).astype(np.int8)
+    build = files.imported(RESNET8.read_bytes())
+    invoke = files.reference_kernels(files.showing(RESNET8.read_bytes(), files.computed(build)))
+    rows, expected = [invoke(image[None]) for image in images], files.graph_values(build, images)
+    for place, (index, codes) in enumerate(expected.items()):
+        found = np.concatenate([row[place].reshape(build.tensor(index).shape) for row in rows]).astype(int)
+        # FULLY_CONNECTED rounds once there.
+        allowed = 1 if place == len(expected) - 1 else 0
+        assert np.abs(found - codes).max() <= allowed, build.tensor(index).what
+
+
 def crops(count: int, side: int) -> Array:
     """Centres of the images as the Coral files take them: uint8 [N, side, side, 3]."""
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
