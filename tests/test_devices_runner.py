@@ -108,7 +108,7 @@ def test_counts_are_the_same_in_a_second_run(board: Board, measured: dict[str, M
     assert found.instructions == again.instructions
     assert found.instructions is not None
     assert len(found.instructions) == 2
-    assert min(found.instructions) > 10_000  # the toy has 8,576 multiply-accumulates
+    assert min(found.instructions) > 2_000  # the toy has 8,576 multiply-accumulates, of which a core does a few at once
 
 
 def test_the_null_board_says_that_it_is_made_up(measured: dict[str, Measurement]) -> None:
