@@ -108,26 +108,36 @@ def test_narrow_output_range(machine, guard, groups):
     prove(machine, narrow(conv_graph(**given, y_zero=-100, clip=(0.0, 150 * scale))), ("clamp_bytes(",))
 
 
+def ranged(graph: Graph, low: int, high: int) -> Graph:
+    """The same graph with other weights, which fill low..high, and an output scale for them."""
+    weight = np.random.default_rng(1).integers(low, high + 1, graph.weights["w"].shape)
+    weight.ravel()[:2] = low, high
+    coarse = Tensor(graph.shape("y"), Quant(INT8, (4 * graph.quant("y").scale[0],), 5))
+    weights = {**graph.weights, "w": weight.astype(graph.weights["w"].dtype)}
+    return check(dataclasses.replace(graph, weights=weights, tensors={**graph.tensors, "y": coarse}))
+
+
 @pytest.mark.parametrize(("machine", "guard"), MACHINES)
-@pytest.mark.parametrize("groups", [1, 4])
-def test_weight_of_minus_128_is_left_to_the_other_kernels(machine, guard, groups):
-    graph = conv_graph(
-        x=quant(INT8, 0.02, -3),
-        weight=INT8,
-        y=INT8,
-        size=(4, 5, 5),
-        out=4,
-        kernel=(3, 3),
-        op=ops.Conv(pads=(1, 1, 1, 1), groups=groups),
-    )
-    weights = {**graph.weights, "w": np.full_like(graph.weights["w"], -128)}
-    weights["w"][1] = 127
-    coarse = Tensor(graph.shape("y"), Quant(INT8, (8 * graph.quant("y").scale[0],), 0))
-    graph = dataclasses.replace(graph, weights=weights, tensors={**graph.tensors, "y": coarse})
-    inputs = np.full((3, *graph.shape("x")[1:]), -128, np.int8)
-    inputs[1] = all_codes(INT8, graph.shape("x"), 1, 1)[0]
-    inputs[2, 1] = 127
-    prove(machine, graph, (), inputs)
+@pytest.mark.parametrize("groups", [1, 16])
+@pytest.mark.parametrize("weights", [(-128, 100), (-254, 0), (0, 254)])
+def test_weights_that_are_bytes_and_an_offset(machine, guard, groups, weights):
+    """Two products with -128 would not fit 16 bits, and more than a byte no byte: one offset per layer is taken off."""
+    op = ops.Conv(pads=(1, 1, 1, 1), groups=groups)
+    wide = find_format("int9")
+    out = 16 if groups > 1 else 21
+    x = quant(INT8, 0.02, -3)
+    graph = conv_graph(x=x, weight=wide, y=INT8, size=(16, 5, 5), out=out, kernel=(3, 3), op=op)
+    inputs = all_codes(INT8, graph.shape("x"), 3, 1)
+    inputs[0, :, :3] = -128
+    prove(machine, ranged(graph, *weights), ("_byte(", guard if groups == 1 else "depthwise_row("), inputs)
+
+
+@pytest.mark.parametrize(("machine", "guard"), MACHINES)
+@pytest.mark.parametrize("size", [(5, 4, 5), (8, 3, 5), (70, 1, 1)])
+def test_offset_of_copied_windows(machine, guard, size):
+    given = {"x": quant(INT8, 0.02, -3), "weight": find_format("int9"), "y": INT8, "size": size, "out": 6}
+    graph = conv_graph(**given, kernel=(1, 1), op=ops.Conv())
+    prove(machine, ranged(graph, 0, 254), (guard, "conv_byte("))
 
 
 @pytest.mark.parametrize(("machine", "guard"), MACHINES)

@@ -46,11 +46,14 @@ static APART void tile(const struct place *p, int32_t count, const int8_t *weigh
         shift = vldrwq_s32(q->shift);
         some = vctp32q((uint32_t)left);
         sums = all;
+        at = p;
         i = count;
         do {
-            const int32x4_t codes = vaddq_n_s32(scale_four(vldrwq_s32(sums), mantissa, shift), zero);
+            const int32x4_t total = vaddq_n_s32(vldrwq_s32(sums), at->more);
+            const int32x4_t codes = vaddq_n_s32(scale_four(total, mantissa, shift), zero);
             vstrbq_p_s32(to, vminq_s32(vmaxq_s32(codes, low), high), some);
             sums += 4;
+            at++;
             to += outs;
         } while (--i != 0);
         weight += block;

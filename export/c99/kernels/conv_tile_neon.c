@@ -20,7 +20,9 @@ static inline int32x4_t mul_sixteen(int32x4_t sums, int8x16_t u, int8x16_t t)
         HOLD(u2); \
         HOLD(u3); \
     } while (0)
-#define TOTAL(s) vaddq_s32(vpaddq_s32(vpaddq_s32(s##0, s##1), vpaddq_s32(s##2, s##3)), vld1q_s32(q->bias))
+#define TOTAL(s, place) \
+    vaddq_s32(vpaddq_s32(vpaddq_s32(s##0, s##1), vpaddq_s32(s##2, s##3)), \
+              vaddq_s32(vld1q_s32(q->bias), vdupq_n_s32((place).more)))
 
 /* All output channels of four positions. */
 static APART void tile_four(const struct place *p, const int8_t *weight, const struct quad *q, const struct view *v,
@@ -51,7 +53,7 @@ static APART void tile_four(const struct place *p, const int8_t *weight, const s
             x2 += p[2].skip;
             x3 += p[3].skip;
         }
-        finish_four(TOTAL(a), TOTAL(b), TOTAL(c), TOTAL(d), q, v, y, left);
+        finish_four(TOTAL(a, p[0]), TOTAL(b, p[1]), TOTAL(c, p[2]), TOTAL(d, p[3]), q, v, y, left);
         weight += v->block;
         q++;
         y += 4;
@@ -80,7 +82,7 @@ static APART void tile_one(const struct place *p, const int8_t *weight, const st
             }
             x += p->skip;
         }
-        finish_one(TOTAL(a), q, v, y, left);
+        finish_one(TOTAL(a, *p), q, v, y, left);
         weight += v->block;
         q++;
         y += 4;

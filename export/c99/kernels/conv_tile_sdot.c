@@ -41,6 +41,10 @@ static inline int32x4_t dot_sixteen(int32x4_t sums, int8x16_t u, int8x16x4_t t)
     x1 += p[1].skip; \
     x2 += p[2].skip; \
     x3 += p[3].skip
+#define SUMS(n) \
+    const int32x4_t bias##n = vld1q_s32(q[n].bias); \
+    int32x4_t a##n = vaddq_s32(a, bias##n), b##n = vaddq_s32(b, bias##n); \
+    int32x4_t c##n = vaddq_s32(c, bias##n), d##n = vaddq_s32(d, bias##n)
 #define SCALE(n) \
     do { \
         const int32x4_t m = vld1q_s32(q[n].mantissa), right = vmvnq_s32(vld1q_s32(q[n].shift)); \
@@ -60,10 +64,12 @@ static APART int32_t tile_wide(const struct place *p, const int8_t *weight, cons
     for (left = outs; left >= 16; left -= 16) {
         const int8_t *x0 = p[0].at, *x1 = p[1].at, *x2 = p[2].at, *x3 = p[3].at;
         const int8_t *w0 = weight, *w1 = w0 + block, *w2 = w1 + block, *w3 = w2 + block;
-        int32x4_t a0 = vld1q_s32(q[0].bias), a1 = vld1q_s32(q[1].bias);
-        int32x4_t a2 = vld1q_s32(q[2].bias), a3 = vld1q_s32(q[3].bias);
-        int32x4_t b0 = a0, b1 = a1, b2 = a2, b3 = a3, c0 = a0, c1 = a1, c2 = a2, c3 = a3;
-        int32x4_t d0 = a0, d1 = a1, d2 = a2, d3 = a3;
+        const int32x4_t a = vdupq_n_s32(p[0].more), b = vdupq_n_s32(p[1].more);
+        const int32x4_t c = vdupq_n_s32(p[2].more), d = vdupq_n_s32(p[3].more);
+        SUMS(0);
+        SUMS(1);
+        SUMS(2);
+        SUMS(3);
         for (k = v->rows; k > 0; k--) {
             for (i = row; i >= 16; i -= 16) {
                 LOAD(vld1q_s8, 16);
@@ -104,7 +110,9 @@ static APART void tile_narrow(const struct place *p, const int8_t *weight, const
     int32_t k, i;
     for (; left > 0; left -= 4) {
         const int8_t *x0 = p[0].at, *x1 = p[1].at, *x2 = p[2].at, *x3 = p[3].at, *w0 = weight;
-        int32x4_t a0 = vld1q_s32(q->bias), b0 = a0, c0 = a0, d0 = a0;
+        const int32x4_t a = vdupq_n_s32(p[0].more), b = vdupq_n_s32(p[1].more);
+        const int32x4_t c = vdupq_n_s32(p[2].more), d = vdupq_n_s32(p[3].more);
+        SUMS(0);
         for (k = v->rows; k > 0; k--) {
             for (i = row; i >= 16; i -= 16) {
                 LOAD(vld1q_s8, 16);
@@ -131,7 +139,7 @@ static APART void tile_one(const struct place *p, const int8_t *weight, const st
     int32_t left, k, i;
     for (left = v->outs; left > 0; left -= 4) {
         const int8_t *x = p->at, *w = weight;
-        int32x4_t sums = vld1q_s32(q->bias);
+        int32x4_t sums = vaddq_s32(vld1q_s32(q->bias), vdupq_n_s32(p->more));
         for (k = v->rows; k > 0; k--) {
             for (i = row; i >= 16; i -= 16) {
                 sums = dot_sixteen(sums, vld1q_s8(x), vld1q_s8_x4(w));

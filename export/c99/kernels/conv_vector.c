@@ -43,6 +43,8 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
             } else {
                 copy_rows(x + corner, skip, own, run, p->kernel_height, run);
             }
+            /* Weights may be short of what they mean by the same number. */
+            places[i].more = p->weight_zero == 0 ? 0 : p->weight_zero * sum_window(&places[i], &v);
             left += stride;
             if (left == right) {
                 left = first;

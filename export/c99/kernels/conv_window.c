@@ -1,7 +1,8 @@
-/* Where the window of one output position lies: its first row, and the bytes from the end of a row to the next. */
+/* Where the window of one output position lies: its first row, and the bytes from the end of a row to the next; and
+   what is added to all its sums. */
 struct place {
     const int8_t *at;
-    int32_t skip;
+    int32_t skip, more;
 };
 
 /* What a tile reads: `rows` runs of `row` bytes of each window, `block` bytes of weights for four output channels. */
@@ -124,4 +125,18 @@ static APART void copy_window(const int8_t *restrict x, int8_t *restrict patch, 
         from += p->dilation_y * line;
         patch += row;
     }
+}
+
+/* Sum of the codes of a window. */
+static APART int32_t sum_window(const struct place *p, const struct view *v)
+{
+    const int8_t *x = p->at;
+    int32_t sum = 0, k, i;
+    for (k = v->rows; k > 0; k--) {
+        for (i = v->row; i > 0; i--) {
+            sum += *x++;
+        }
+        x += p->skip;
+    }
+    return sum;
 }

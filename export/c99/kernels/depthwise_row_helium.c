@@ -128,7 +128,8 @@ static void depthwise_row(const struct ring *p, const int8_t *weight, const stru
     const int32_t channels = p->channels, height = p->kernel_height, width = p->kernel_width;
     int32_t offsets[MOST_TAPS];
     int32_t c = 0, i, j;
-    if (height * width > MOST_TAPS) {
+    /* Weights that are short of something do not fit a byte with it. */
+    if (height * width > MOST_TAPS || p->weight_zero != 0) {
         depthwise_rest(p, weight, quads, y, 0);
         return;
     }
