@@ -79,11 +79,17 @@ def _execute(machine: Machine, cases: Sequence[Case], work: Path) -> tuple[wire.
     return wire.parse(tools.call(machine.command(machine, elf, None), what, RUN_LIMIT_S, work))
 
 
-def _compiled(machine: Machine, build: Build, case: Case) -> Path:
-    folder, example = build.work / case.name, case.example
-    folder.mkdir()
+def export_case(case: Case, folder: Path) -> None:
+    """Write the C of a network into an empty folder, with one test vector, which a batch does not use."""
+    example = case.example
     outputs = example.values[example.graph.output]
     arm_m.TARGET.write(Source(case.name, example.graph, example.inputs[:1], outputs[:1]), folder)
+
+
+def _compiled(machine: Machine, build: Build, case: Case) -> Path:
+    folder = build.work / case.name
+    folder.mkdir()
+    export_case(case, folder)
     made = folder / f"{case.name}.o"
     _call(machine, [*build.calls, "-c", str(folder / f"{case.name}.c"), "-o", str(made)], f"compiling {case.recipe}")
     return made

@@ -49,3 +49,13 @@ CPUS: tuple[Machine, ...] = (HOST, HOST_SANITIZED, *MACHINES)
 def reason_not_to_run(machine: Machine) -> str | None:
     """Return None where a machine works here, else what is missing."""
     return tools.missing_tools(machine.tools) if machine in (HOST, HOST_SANITIZED) else missing(machine)
+
+
+def versions(machine: Machine) -> tuple[str, str]:
+    """Return the first lines that a machine's compiler and emulator print about themselves."""
+    emulator = "this machine" if machine in (HOST, HOST_SANITIZED) else _version(machine.emulator)
+    return _version(machine.compiler), f"{emulator} {machine.emulated}".strip()
+
+
+def _version(tool: tools.Tool) -> str:
+    return tools.first_line([tool.name, "--version"])

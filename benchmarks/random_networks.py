@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks import random_moves as moves
-from benchmarks.choices import Pick, between, one_of, recorded, replayed, seeded
+from benchmarks.choices import Pick, between, one_of, recorded, replayed, seeded, spell
 from benchmarks.growth import Growth, labels, varies
 from benchmarks.random_layers import CHANNELS, Draw, Space, conv, gemm
 from export.target import Capability
@@ -58,14 +58,18 @@ LAYERS: tuple[tuple[type[ops.Operator], Layer], ...] = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Example:
     """A network, its input codes [N, ...], the reference's codes of every activation, and how to make it again."""
 
     graph: Graph
     inputs: Array
     values: dict[str, Array]
-    recipe: tuple[int, ...]
+    recipe: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the recipe: all there is to say in a failing test."""
+        return f"Example({spell(self.recipe)!r})"
 
 
 def space_of(capability: Capability) -> Space:
