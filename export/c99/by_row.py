@@ -1,4 +1,7 @@
-"""Sums that are taken row by row behind the convolution that makes one addend, so that it is never whole in memory."""
+"""Pairs of steps of which the second runs row by row behind the first, so that what passes is never whole in memory.
+
+The first is a convolution of signed bytes; the second a sum, of which it makes one addend, or a depthwise convolution.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,51 @@ from dataclasses import replace
 
 from export.c99.layout import size
 from export.c99.piece import Context, Piece
-from export.c99.step_conv import is_byte_conv
+from export.c99.step_byte import conv_depthwise
+from export.c99.step_conv import has_ring, is_byte_conv
 from export.c99.step_elementwise import add_piece
-from quant.program import AddStep, ConvStep, Program
+from quant.program import AddStep, ConvStep, Program, Step
 from quant.steps import reads
 
-Sums = Mapping[int, int]
+#: The number of the second step to that of the first, which is the step just before it.
+Pairs = Mapping[int, int]
 
 
-def sums_by_row(program: Program) -> Sums:
-    """Return, by the number of each such sum, the number of its convolution: the step just before it.
-
-    Nothing else reads what the convolution makes, and it has more than one row.
-    """
-    found = {}
+def candidates(program: Program) -> dict[int, int]:
+    """Return the pairs that may run row by row, no step in two of them."""
+    found: dict[int, int] = {}
     for index in range(1, len(program.steps)):
-        conv, add = program.steps[index - 1], program.steps[index]
-        if isinstance(conv, ConvStep) and isinstance(add, AddStep) and is_byte_conv(Context(program, {}, 0), conv):
-            users = [step for step in program.steps for x in reads(step) if x == conv.y]
-            if len(users) == 1 and conv.y in add.xs and program.tensors[conv.y].shape[2] > 1:
-                found[index] = index - 1
+        first, second = program.steps[index - 1], program.steps[index]
+        if isinstance(first, ConvStep) and index - 1 not in found and _by_row(program, first, second):
+            found[index] = index - 1
     return found
 
 
-def reads_at(program: Program, sums: Sums, index: int) -> tuple[str, ...]:
-    """Return the activations that are read when step `index` runs; a convolution runs with the sum it is part of."""
+def _by_row(program: Program, first: ConvStep, second: Step) -> bool:
+    """Whether nothing else reads what `first` makes, which has more than one row, and both can take turns."""
+    users = [x for step in program.steps for x in reads(step) if x == first.y]
+    if len(users) != 1 or first.y not in reads(second) or not is_byte_conv(Context(program, {}, 0), first):
+        return False
+    height = program.tensors[first.y].shape[2]
+    if isinstance(second, AddStep):
+        return height > 1
+    if not (isinstance(second, ConvStep) and has_ring(Context(program, {}, 0), second)):
+        return False
+    # Every row is made, in order, and used.
+    kernel, stride = second.weight.shape[2], second.op.strides[0]
+    last = (program.tensors[second.y].shape[2] - 1) * stride - second.op.pads[0] + kernel
+    return height > 1 and stride <= kernel and last >= height
+
+
+def reads_at(program: Program, pairs: Pairs, index: int) -> tuple[str, ...]:
+    """Return the activations that are read when step `index` runs; the first of a pair runs with the second."""
     step = program.steps[index]
-    if index in sums.values():
+    if index in pairs.values():
         return ()
-    if index not in sums:
+    if index not in pairs:
         return reads(step)
-    conv = program.steps[sums[index]]
-    return (*reads(conv), *(x for x in reads(step) if x != conv.y))
+    first = program.steps[pairs[index]]
+    return (*reads(first), *(x for x in reads(step) if x != first.y))
 
 
 def row_bytes(program: Program, tensor: str) -> int:
@@ -46,8 +62,17 @@ def row_bytes(program: Program, tensor: str) -> int:
     return size(program.tensors[tensor].shape) // program.tensors[tensor].shape[2]
 
 
-def row_piece(program: Program, names: Mapping[str, str], index: int, conv_piece: Piece) -> Piece:
-    """Return the C of sum `index` and of the convolution before it, whose own piece keeps only its constants."""
+def second_piece(program: Program, names: Mapping[str, str], index: int, pieces: tuple[Piece, Piece]) -> Piece:
+    """Return the C of the pair whose second step is `index`; of `pieces`, the first keeps only its constants."""
+    first, second = program.steps[index - 1], program.steps[index]
+    assert isinstance(first, ConvStep)
+    if isinstance(second, AddStep):
+        return _sum(program, names, index, pieces[0])
+    assert isinstance(second, ConvStep)
+    return conv_depthwise(Context(program, names, index), (first, second), pieces)
+
+
+def _sum(program: Program, names: Mapping[str, str], index: int, conv_piece: Piece) -> Piece:
     conv, add = program.steps[index - 1], program.steps[index]
     assert isinstance(conv, ConvStep) and isinstance(add, AddStep)
     tensors = dict(program.tensors)

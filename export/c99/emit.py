@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from export.c99.arena import ALIGNMENT_BYTES, Buffer, Plan, busiest_bytes, plan
-from export.c99.by_row import Sums, row_piece, sums_by_row
+from export.c99.by_row import Pairs, candidates, second_piece
 from export.c99.layout import c_type, size
 from export.c99.piece import Context, Piece
 from export.c99.step_byte import NIBBLES
@@ -58,16 +58,10 @@ def emit(program: Program, name: str) -> Unit:
     Raises:
         ExportError: a step cannot be expressed; the message names its node.
     """
-    sums = sums_by_row(program)
-    storage = store(program, sums)
-    pieces = _pieces(program, storage, sums)
-    runs = {conv: add for add, conv in sums.items()}
-    scratch = [
-        Buffer(f"step{i}_patches", p.scratch_bytes, runs.get(i, i), runs.get(i, i))
-        for i, p in enumerate(pieces)
-        if p.scratch_bytes
-    ]
-    buffers = (*storage.buffers, *scratch)
+    pairs = _pairs(program)
+    storage = store(program, pairs)
+    pieces = _pieces(program, storage, pairs)
+    buffers = _buffers(storage, pairs, [p.scratch_bytes for p in pieces])
     memory = plan(buffers)
     kernels = _kernels(program, storage, pieces)
     sections = [
@@ -83,13 +77,43 @@ def emit(program: Program, name: str) -> Unit:
     return Unit(source, arena_bytes, busiest_bytes(buffers), sum(p.constant_bytes for p in pieces))
 
 
-def _pieces(program: Program, storage: Storage, sums: Sums) -> list[Piece]:
-    """Return every step's piece; a convolution that runs with the sum behind it has no statements of its own."""
+def _buffers(storage: Storage, pairs: Pairs, scratch_bytes: list[int]) -> tuple[Buffer, ...]:
+    """Return all buffers; the scratch of the first step of a pair is needed when the second one runs."""
+    runs = {first: second for second, first in pairs.items()}
+    scratch = (
+        Buffer(f"step{i}_patches", count, runs.get(i, i), runs.get(i, i))
+        for i, count in enumerate(scratch_bytes)
+        if count
+    )
+    return (*storage.buffers, *scratch)
+
+
+def _pairs(program: Program) -> Pairs:
+    """Choose the pairs that run row by row: as few as give the smallest arena."""
+    pairs = candidates(program)
+    if not pairs:
+        return {}
+    names = store(program, {}).names
+    scratch = [_piece(Context(program, names, i), step).scratch_bytes for i, step in enumerate(program.steps)]
+
+    def arena_bytes(chosen: Pairs) -> int:
+        return plan(_buffers(store(program, chosen), chosen, scratch)).arena_bytes
+
+    least = arena_bytes(pairs)
+    for second in tuple(pairs):
+        fewer = {key: value for key, value in pairs.items() if key != second}
+        if (found := arena_bytes(fewer)) <= least:
+            pairs, least = fewer, found
+    return pairs
+
+
+def _pieces(program: Program, storage: Storage, pairs: Pairs) -> list[Piece]:
+    """Return every step's piece; the first step of a pair has no statements of its own."""
     pieces = [_piece(Context(program, storage.names, i), step) for i, step in enumerate(program.steps)]
-    for add, conv in sums.items():
-        pieces[add] = row_piece(program, storage.names, add, pieces[conv])
-        pieces[conv] = replace(pieces[conv], statements=())
-    apart = {*sums, *sums.values()}
+    for second, first in pairs.items():
+        pieces[second] = second_piece(program, storage.names, second, (pieces[first], pieces[second]))
+        pieces[first] = replace(pieces[first], kernels=(), statements=())
+    apart = {*pairs, *pairs.values()}
     return [p if i in apart else _tapped(program, storage, i, p) for i, p in enumerate(pieces)]
 
 

@@ -33,6 +33,8 @@ DEPTHWISE_ROWS = (
     Kernel("depthwise_row_portable", "depthwise_row_portable", (), (RING, QUAD, TO_CODE)),
     Kernel("depthwise_row_dsp", "depthwise_row_dsp", (), (RING, QUAD, TO_CODE), PLAIN),
 )
+DEPTHWISE_RING = Kernel("depthwise_ring", "depthwise_ring", (), (TYPES, RING, PUT_BYTES))
+RING_ROWS = (*DEPTHWISE_ROWS, *DEPTHWISE_VECTOR)
 
 #: Right shifts that leave room for the rounding term and the zero point (`to_code`).
 SHIFTS = range(0, 22)
@@ -156,8 +158,7 @@ def _blocks(name: str, blocks: IntArray, *, packed: bool) -> Constants:
 
 def depthwise_byte(context: Context, step: ConvStep) -> Piece:
     """Return the C of a depthwise convolution, rows not dilated."""
-    rows = (*DEPTHWISE_ROWS, *DEPTHWISE_VECTOR)
-    kernel = Kernel("depthwise_byte", "depthwise_byte", (), (TYPES, PUT_BYTES, *rows, CLAMP))
+    kernel = Kernel("depthwise_byte", "depthwise_byte", (), (TYPES, DEPTHWISE_RING, *RING_ROWS, CLAMP))
     channels, _, height, width = step.weight.shape
     columns = (context.image(step.y)[1] - 1) * step.op.strides[1] + (width - 1) * step.op.dilations[1] + 1
     parts = (
@@ -168,6 +169,23 @@ def depthwise_byte(context: Context, step: ConvStep) -> Piece:
         Constants(_window(context, step), 0),
     )
     return _piece(context, step, kernel, parts, height * columns * channels)
+
+
+def conv_depthwise(context: Context, steps: tuple[ConvStep, ConvStep], pieces: tuple[Piece, Piece]) -> Piece:
+    """Return the C of a convolution and the depthwise convolution behind it, row by row; `pieces` are their own."""
+    first, second = steps
+    needs = (TYPES, *pieces[0].kernels, DEPTHWISE_RING, *RING_ROWS, CLAMP)
+    kernel = Kernel("conv_depthwise", "conv_depthwise", (), needs)
+    before = f"step{context.index - 1}"
+    made = f"{context.names[first.x]}, {before}_weight, {before}_quads, {before}_patches, &{before}_window"
+    used = f"{context.label('weight')}, {context.label('quads')}, {context.names[second.y]}"
+    call = (
+        f"conv_depthwise({made}, {context.names[first.y]}, {context.index - 1}, {used}, {context.label('patches')}, "
+        f"&{context.label('window')});"
+    )
+    own = tuple(kernel for kernel in pieces[0].kernels if kernel in NIBBLES)
+    tap = f"TAP({context.index}, {context.names[second.y]}, {context.size(second.y)});"
+    return replace(pieces[1], kernels=(*own, kernel), statements=(call, tap))
 
 
 def _gather(name: str, patch: str, puts: tuple[str, str], only: str | None) -> Kernel:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.c99.arena import Buffer
-from export.c99.by_row import Sums, reads_at, row_bytes
+from export.c99.by_row import Pairs, reads_at, row_bytes
 from export.c99.in_place import overwritable
 from export.c99.layout import same_order, size
 from quant import operators as ops
-from quant.program import MoveStep, Program
+from quant.program import AddStep, MoveStep, Program
 from quant.steps import reads
 
 INPUT, OUTPUT = "input", "output"
@@ -29,16 +29,16 @@ class Storage:
     copy_output: bool
 
 
-def store(program: Program, sums: Sums) -> Storage:
+def store(program: Program, pairs: Pairs) -> Storage:
     """Decide where every tensor lives.
 
-    Of a convolution whose sum is taken row by row (`sums`) only one row does.
+    Of what passes between two steps that run row by row (`pairs`) only one row does.
 
     A reshape that moves nothing, and a step that may write over what nothing else reads, share memory with their input.
     The reference rewrites negative zeros of a minifloat input as positive ones; every kernel that decodes does the
     same, so only steps that move input codes need a copy.
     """
-    roots = _roots(program, sums)
+    roots = _roots(program, pairs)
     out = roots[program.output]
     moved = any(roots[x] == program.input for s in program.steps if isinstance(s, MoveStep) for x in s.xs)
     minifloat = program.quant(program.input).format.is_minifloat
@@ -47,17 +47,17 @@ def store(program: Program, sums: Sums) -> Storage:
     if out != program.input:
         homes[out] = OUTPUT
     names = {tensor: homes.get(root, f"tensor{_born(program, root)}") for tensor, root in roots.items()}
-    names |= {program.steps[conv].y: f"step{conv}_row" for conv in sums.values()}
-    buffers = _buffers(program, sums, roots, names)
+    names |= {program.steps[conv].y: f"step{conv}_row" for conv in pairs.values()}
+    buffers = _buffers(program, pairs, roots, names)
     return Storage(names, buffers, tidy, out == program.input)
 
 
-def _roots(program: Program, sums: Sums) -> dict[str, str]:
+def _roots(program: Program, pairs: Pairs) -> dict[str, str]:
     """Map every tensor to the first tensor of its memory."""
     roots = {program.input: program.input}
     for index, step in enumerate(program.steps):
-        kept = _kept(program, sums, roots, index)
-        shared = (roots[x] for x in overwritable(program, step) if x in roots and roots[x] not in kept)
+        kept = _kept(program, pairs, roots, index)
+        shared = (roots[x] for x in overwritable(program, pairs, index) if roots[x] not in kept)
         roots[step.y] = next((root for root in shared if _bytes(program, root) == _bytes(program, step.y)), step.y)
         if isinstance(step, MoveStep) and isinstance(step.op, ops.Reshape):
             x = step.xs[0]
@@ -66,28 +66,28 @@ def _roots(program: Program, sums: Sums) -> dict[str, str]:
     return roots
 
 
-def _kept(program: Program, sums: Sums, roots: dict[str, str], index: int) -> set[str]:
-    """Return the memory that step `index` may not write over: the caller's, and what is read on or while it runs."""
-    later = [x for number in range(index + 1, len(program.steps)) for x in reads_at(program, sums, number)]
-    if index in sums:
-        conv = program.steps[sums[index]]
-        later += [*reads(conv), conv.y]
-    return {program.input} | {roots[x] for x in (*later, program.output) if x in roots}
+def _kept(program: Program, pairs: Pairs, roots: dict[str, str], index: int) -> set[str]:
+    """Return the memory that step `index` may not write over: the caller's, and what is read later."""
+    later = [x for number in range(index + 1, len(program.steps)) for x in reads_at(program, pairs, number)]
+    held = {roots[x] for x in (*later, program.output) if x in roots} | {program.input}
+    if index in pairs and isinstance(program.steps[index], AddStep):
+        held |= {roots[x] for x in reads(program.steps[pairs[index]])}
+    return held
 
 
 def _born(program: Program, tensor: str) -> int:
     return next((i for i, step in enumerate(program.steps) if step.y == tensor), -1)
 
 
-def _buffers(program: Program, sums: Sums, roots: dict[str, str], names: dict[str, str]) -> tuple[Buffer, ...]:
+def _buffers(program: Program, pairs: Pairs, roots: dict[str, str], names: dict[str, str]) -> tuple[Buffer, ...]:
     rows = [
         Buffer(names[program.steps[conv].y], row_bytes(program, program.steps[conv].y), add, add)
-        for add, conv in sums.items()
+        for add, conv in pairs.items()
     ]
     lives: dict[str, tuple[int, int]] = {}
     for index, step in enumerate(program.steps):
-        made = () if index in sums.values() else (step.y,)
-        for tensor in (*reads_at(program, sums, index), *made):
+        made = () if index in pairs.values() else (step.y,)
+        for tensor in (*reads_at(program, pairs, index), *made):
             root = roots[tensor]
             first = lives.get(root, (_born(program, root), index))[0]
             lives[root] = (first, index)
