@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with the real networks; without it random ones only")
     parser.add_argument(
-        "--work", type=Path, default=Path("arm_parity_work"), help="where finished comparisons are kept"
+        "--work", type=Path, default=Path("build/arm_parity"), help="where finished comparisons are kept"
     )
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="first seed")

@@ -49,7 +49,7 @@ def table(rows: Sequence[Row], real: Sequence[str], seeds: range) -> str:
         "# Generated C against the integer reference, bit for bit",
         "",
         f"{len(seeds)} random networks (seeds {seeds.start} to {seeds.stop - 1}, 5 inputs each) over all operators,",
-        "formats, shapes, strides, dilations and paddings of target arm-m, and real ones (2 inputs each, of two labels):",
+        "formats, shapes, strides, dilations and paddings of target arm-m, and real ones (2 inputs, of two labels):",
         "",
         *(f"- {title}" for title in real),
         "",
