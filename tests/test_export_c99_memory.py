@@ -105,6 +105,19 @@ def test_the_callers_input_is_never_written_over(tmp_path, every_pair):
     assert "input + at" in source and "tensor3 + at" in source
 
 
+def test_fully_connected_layers_have_no_rows(tmp_path, every_pair):
+    b = Builder(INT8, INT8, 9)
+    for index, name in enumerate("xays"):
+        b.activation(name, (1, 12), 0.05, index - 2)
+    nodes = (
+        Node("l0", ops.Gemm(), ("x", *b.parameters("l0", (12, 12))), "a"),
+        Node("l1", ops.Gemm(), ("a", *b.parameters("l1", (12, 12))), "y"),
+        Node("sum", ops.Add(), ("a", "y"), "s"),
+    )
+    _, source = proven(tmp_path, check(Graph("mlp", "x", "s", nodes, b.tensors, b.weights)))
+    assert "_row" not in source.split("toy_invoke", 1)[1]
+
+
 def test_a_pair_that_saves_nothing_runs_one_after_the_other(tmp_path):
     _, source = proven(tmp_path, residual("b", "c"))
     assert "step2_row" not in source

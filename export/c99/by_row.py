@@ -33,9 +33,12 @@ def candidates(program: Program) -> dict[int, int]:
 def _by_row(program: Program, first: ConvStep, second: Step) -> bool:
     """Whether nothing else reads what `first` makes, which has more than one row, and both can take turns."""
     users = [x for step in program.steps for x in reads(step) if x == first.y]
-    if len(users) != 1 or first.y not in reads(second) or not is_byte_conv(Context(program, {}, 0), first):
+    shape = program.tensors[first.y].shape
+    if len(users) != 1 or first.y not in reads(second) or len(shape) != 4:
         return False
-    height = program.tensors[first.y].shape[2]
+    if not is_byte_conv(Context(program, {}, 0), first):
+        return False
+    height = shape[2]
     if isinstance(second, AddStep):
         return height > 1
     if not (isinstance(second, ConvStep) and has_ring(Context(program, {}, 0), second)):

@@ -52,6 +52,7 @@ def _patches(context: Context, step: ConvStep) -> Piece:
     dot = _dot(fmt, patch, acc)
     tokens: Tokens = (("X_T", c_type(x)), ("Y_T", c_type(y)), ("W_T", c_type(fmt)), ("B_T", bias), ("U_T", patch))
     tokens += (("ACC_T", acc), ("GATHER", gather.name), ("DOT", dot.name), ("REQUANT", rule.name))
+    tokens += (("SUM_T", _sum_type(y)),)
     name = f"conv_{x.name}_{patch}_{fmt.name}_{acc}_{bias}_{rule.name}"
     kernel = Kernel("conv", name, tokens, (gather, dot, rule))
     parts = _constants(context, step, fmt, pair_channels(_stored(step, fmt), step.op.groups))
@@ -95,6 +96,7 @@ def _depthwise(context: Context, step: ConvStep) -> Piece:
     else:
         taps = Kernel("taps", f"taps_{x.name}_{fmt.name}_{acc}", numbers, (TAPS, decode, decode_weight))
     tokens = (*numbers, ("Y_T", c_type(y)), ("B_T", bias), ("REQUANT", rule.name), ("TAPS", taps.name))
+    tokens += (("SUM_T", _sum_type(y)),)
     tokens += (("BLOCK", "BYTE_BLOCK" if in_bytes else "4"),)
     name = f"depthwise_{x.name}_{fmt.name}_{acc}_{bias}_{rule.name}"
     kernel = Kernel("depthwise", name, tokens, (TYPES, CLIP_WINDOW, decode, decode_weight, taps, rule))
@@ -154,6 +156,11 @@ def _patch_type(fmt: Format, zero: int) -> str:
 def _acc_type(x: Format, step: ConvStep) -> str:
     wide = "int64_t" in (units_type(x), units_type(step.weight_format))
     return "int64_t" if wide or step.acc_max >= INT32_LIMIT else "int32_t"
+
+
+def _sum_type(y: Format) -> str:
+    """Return what a requantisation takes; whole sums fit it, if not every product on its way does."""
+    return "int64_t" if y.is_minifloat else "int32_t"
 
 
 def _bias_type(step: ConvStep) -> str:

@@ -27,14 +27,14 @@ static void NAME(const X_T *restrict x, const W_T *restrict weight, const B_T *r
                 sums[0] = sums[2] = (ACC_T)bias[o];
                 sums[1] = sums[3] = pair ? (ACC_T)bias[o + 1] : 0;
                 DOT(patches, second, group_weight + out * count, count, sums);
-                to[0] = REQUANT(sums[0], &rule, o);
+                to[0] = REQUANT((SUM_T)sums[0], &rule, o);
                 if (two) {
-                    to[channels] = REQUANT(sums[2], &rule, o);
+                    to[channels] = REQUANT((SUM_T)sums[2], &rule, o);
                 }
                 if (pair) {
-                    to[1] = REQUANT(sums[1], &rule, o + 1);
+                    to[1] = REQUANT((SUM_T)sums[1], &rule, o + 1);
                     if (two) {
-                        to[channels + 1] = REQUANT(sums[3], &rule, o + 1);
+                        to[channels + 1] = REQUANT((SUM_T)sums[3], &rule, o + 1);
                     }
                 }
             }

@@ -33,7 +33,7 @@ static void NAME(const X_T *restrict x, const W_T *restrict weight, const B_T *r
                 }
                 TAPS(corner + c, first + c, &t, sums);
                 for (i = 0; i < BLOCK; i++) {
-                    y[c + i] = REQUANT(sums[i], &rule, c + i);
+                    y[c + i] = REQUANT((SUM_T)sums[i], &rule, c + i);
                 }
             }
             for (c = blocks; c < channels; c++) {
@@ -48,7 +48,7 @@ static void NAME(const X_T *restrict x, const W_T *restrict weight, const B_T *r
                     }
                     tap += t.tap_skip;
                 }
-                y[c] = REQUANT(sum, &rule, c);
+                y[c] = REQUANT((SUM_T)sum, &rule, c);
             }
             y += channels;
         }
