@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from devices.errors import DeviceError
-from edge.commands import bundle, diagnose, explore, finetune, lists, model, package, run
+from edge.commands import bundle, convert, diagnose, explore, finetune, lists, model, package, run
 from edge.errors import EdgeError
 from export.errors import ExportError
 from quant.errors import QuantError
@@ -20,6 +20,7 @@ COMMANDS = (
     diagnose.diagnose,
     explore.sweep,
     explore.search,
+    convert.convert,
     model.export,
     package.package,
     bundle.verify,

@@ -16,8 +16,10 @@ from export.bundle_read import read_bundle
 from export.tflite import encode
 from quant import graph_file
 from quant.onnx_import import load_onnx
+from quant.onnx_write import run_float
 from quant.ptq import quantise
 from quant.scheme import parse_scheme
+from tests.tflite_files import reference_kernels
 from tests.tiny import needs_training, write_onnx
 
 needs_training()
@@ -118,6 +120,27 @@ def test_a_file_for_apps_ends_in_probabilities_and_brings_its_labels(desk):
     with zipfile.ZipFile(file) as archive:
         assert archive.read("labels.txt").decode().split() == [str(digit) for digit in range(10)]
     read_bundle(desk / "apps")
+
+
+def test_files_change_their_form_and_keep_their_codes(desk):
+    for first, second in (("mine.tflite", "a.onnx"), ("a.onnx", "b.tflite"), ("b.tflite", "c.graph")):
+        assert "quantised" in invoke("convert", first, "-o", second)
+    found = [json.loads(invoke("eval", name, "--data", "digits", "--json")) for name in ("same.graph", "c.graph")]
+    assert found[0] == found[1]
+    assert invoke("convert", "mine.tflite", "-o", "d.txt", code=1).startswith("Error: d.txt: write .onnx")
+
+
+def test_a_float_model_becomes_a_float_tflite_file(desk):
+    pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert does not run here")
+    assert "float" in invoke("convert", "mine.onnx", "-o", "float.tflite")
+    digits = load("digits")
+    x = digits.preprocess.apply(digits.x_test[:64])
+    run = reference_kernels((desk / "float.tflite").read_bytes())
+    labels = [run(np.ascontiguousarray(image.transpose(1, 2, 0))[None])[0].argmax() for image in x]
+    expected = run_float(load_onnx(desk / "mine.onnx"), x).argmax(1)
+    np.testing.assert_array_equal(labels, expected)
+    assert np.unique(expected).size > 5
+    assert "is not quantised" in invoke("eval", "float.tflite", "--data", "digits", code=1)
 
 
 @pytest.mark.parametrize("words", [("eval", "--data"), ("export", "-o", "out", "--target", "arm-m", "--data")])

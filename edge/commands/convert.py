@@ -1,0 +1,30 @@
+"""The command convert: the same network in another file form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.commands.common import force_option, output_option, refuse_existing
+
+
+@click.command("convert")
+@click.argument("model")
+@output_option
+@force_option
+def convert(model: str, output: Path, force: bool) -> None:
+    """Write a model in another file form.
+
+    MODEL is FILE.onnx, FILE.tflite or FILE.graph, float or quantised; the output is OUT.onnx (QDQ where the model is
+    quantised), OUT.tflite or OUT.graph. Codes, scales and zero points stay; what a form cannot express is refused.
+    """
+    from edge.converting import convert_model
+    from edge.model_file import load_model
+    from edge.quantizing import check_suffix
+
+    check_suffix(output)
+    refuse_existing(output, force)
+    graph = load_model(model)
+    convert_model(graph, output)
+    click.echo(f"{output}: {'quantised' if graph.is_quantised else 'float'}, {len(graph.nodes)} layers")
