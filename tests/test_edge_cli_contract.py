@@ -35,6 +35,7 @@ READING = (
     "models",
     "recipes",
 )
+WRITING = ("quantize", "finetune", "convert", "export", "package", "report")
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()
@@ -81,7 +82,7 @@ def test_reading_commands_take_json(command):
 @pytest.mark.parametrize("command", COMMANDS, ids=named)
 def test_what_writes_to_a_place_that_may_be_taken_has_force(command):
     flags = {option for parameter in command.params for option in parameter.opts}
-    assert ("--force" in flags) == (command.name in ("quantize", "finetune", "export", "package", "report"))
+    assert ("--force" in flags) == (command.name in WRITING)
 
 
 def test_every_command_is_listed_in_order():
