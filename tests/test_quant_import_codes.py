@@ -158,7 +158,7 @@ REFUSED = {
         "QLinearGlobalAveragePool", ["x_q", "s", "z", "s", "z"], ["y_q"], domain="com.microsoft", channels_last=1
     ),
     "dynamic quantisation computes scales": NODE("ConvInteger", ["x_q", "w", "z", "wz"], ["y_q"], name="layer"),
-    "op QLinearSigmoid": NODE("QLinearSigmoid", ["x_q", "s", "z", "s", "z"], ["y_q"], domain="com.microsoft"),
+    "op QLinearSoftmax": NODE("QLinearSoftmax", ["x_q", "s", "z", "s", "z"], ["y_q"], domain="com.microsoft"),
     "its weights 'y_q.1.real' have zero point 5; only symmetric": linear("QLinearConv", "x_q", "w"),
     "its scale 's' must be a constant": linear("QLinearConv", "x_q", "w", "b"),
 }

@@ -13,7 +13,9 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from quant import operators as ops  # noqa: E402
 from quant.errors import QuantError  # noqa: E402
 from quant.onnx_import import load_onnx  # noqa: E402
-from tests.onnx_models import IMAGE, NODE, same_as_ort, save, weights  # noqa: E402
+from quant.program import lower  # noqa: E402
+from quant.reference import dequantise, quantise_input, run  # noqa: E402
+from tests.onnx_models import IMAGE, NODE, images, ort_run, same_as_ort, save, weights  # noqa: E402
 
 F32 = np.float32
 THREE, SIX, NIL, SIXTH = (np.array(value, F32) for value in (3, 6, 0, 1 / 6))
@@ -192,3 +194,30 @@ def test_torch_modules(file):
     graph = same_as_ort(file)
     names = [node.op.name for node in graph.nodes if isinstance(node.op, ops.Function)]
     assert names == ["hard_swish", "hard_sigmoid", "swish", "hard_swish", "leaky_relu", "tanh"]
+
+
+@pytest.mark.parametrize("kind", ["QLinearSigmoid", "QLinearLeakyRelu"])
+def test_operators_on_codes(file, kind):
+    """ONNX Runtime's own operators on codes: the same grids, and its codes but for one step each."""
+    grids = {"x": (0.05, 3), "g": (1 / 256, -128) if kind == "QLinearSigmoid" else (0.05, -90), "p": (0.02, -7)}
+    constants = {f"{name}.s": np.array(scale, F32) for name, (scale, _) in grids.items()}
+    constants |= {f"{name}.z": np.array(zero, np.int8) for name, (_, zero) in grids.items()}
+    x, g, p = ([f"{name}.s", f"{name}.z"] for name in "xgp")
+    nodes = [
+        NODE("QuantizeLinear", ["x", *x], ["xq"]),
+        NODE(kind, ["xq", *x, *g], ["gq"], domain="com.microsoft"),
+        NODE("QLinearMul", ["xq", *x, "gq", *g, *p], ["pq"], domain="com.microsoft"),
+        NODE("DequantizeLinear", ["pq", *p], ["y"]),
+    ]
+    path = save(file, nodes, constants, IMAGE, domains=["com.microsoft"], check=False)
+    graph = load_onnx(path)
+    assert [node.kind for node in graph.nodes] == ["Function", "Mul"]
+    found = [(graph.quant(name).scale[0], graph.quant(name).zero) for name in graph.activations()]
+    assert found == [(float(F32(scale)), zero) for scale, zero in grids.values()]
+    values = images(IMAGE)
+    codes = run(lower(graph), quantise_input(graph.quant(graph.input), values))[graph.output]
+    steps = (dequantise(graph.quant(graph.output), codes) - ort_run(path, values)) / grids["p"][0]
+    # One step of the function, times x, and one of the product.
+    assert (np.abs(steps) <= 1.5 + (np.abs(values) + 0.05) * grids["g"][0] / grids["p"][0]).all()
+    assert (np.abs(steps) > 0.5).mean() < 0.1
+    assert len(np.unique(codes)) > 20
