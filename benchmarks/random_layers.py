@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from quant.operators import Conv, Gemm, Operator
 
 INF = float("inf")
 CHANNELS = (4, 1, 2, 3, 5, 6, 7, 8, 9, 12, 13, 16, 17, 20, 24, 31, 32, 33, 40)
+KINDS = ("pointwise", "depthwise", "dense", "multiplier", "grouped", "dense")
 #: Bounds of a random layer, so that a network takes seconds on every emulator and in every simulator.
 MAX_VALUES, MAX_MACS = 4000, 150_000
 #: How much of the range that really comes out an output format covers; below 1 some values saturate.
@@ -65,19 +67,26 @@ def windows(x: FloatArray, kernel: tuple[int, int], op: Conv) -> FloatArray:
     return view[:, :, :: op.strides[0], :: op.strides[1], :: op.dilations[0], :: op.dilations[1]]
 
 
-def conv(net: Growth, draw: Draw, keep_size: bool = False, clip: bool = True) -> bool:
-    """Add a convolution: dense, pointwise, grouped, or depthwise with a multiplier; `keep_size` keeps the shape."""
+def conv(
+    net: Growth,
+    draw: Draw,
+    kinds: Sequence[str] = KINDS,
+    out: int = 0,
+    keep_size: bool = False,
+    clip: bool = True,
+) -> bool:
+    """Add a convolution of one of some kinds with `out` channels, 0 for any; `keep_size` keeps height and width."""
     if len(net.shape()) != 4:
         return False
     pick, (_, channels, height, width) = draw.pick, net.shape()
-    kind = pick(6)  # pointwise, depthwise, dense, depthwise with a multiplier, grouped, dense again
-    op, kernel = _window(net, draw, keep_size) if kind else (Conv(), (1, 1))
-    if not kind and not keep_size and pick(4) == 3:
+    kind = one_of(pick, kinds)
+    op, kernel = (Conv(), (1, 1)) if kind == "pointwise" else _window(net, draw, keep_size)
+    if kind == "pointwise" and not keep_size and pick(4) == 3:
         op = Conv(strides=(between(pick, 1, 3), between(pick, 1, 3)))
-    groups = {1: channels, 3: channels, 4: _divisor(pick, channels)}.get(kind, 1)
-    out = channels if kind == 1 else channels * between(pick, 1, 3) if kind == 3 else one_of(pick, CHANNELS)
-    if keep_size:
-        out = channels
+    groups = {"depthwise": channels, "multiplier": channels, "grouped": _divisor(pick, channels)}.get(kind, 1)
+    if kind == "multiplier" and not out:
+        out = channels * between(pick, 1, 3)
+    out = channels if kind == "depthwise" else out or one_of(pick, CHANNELS)
     out = -(-out // groups) * groups
     op = Conv(strides=op.strides, pads=op.pads, dilations=op.dilations, groups=groups)
     rows = window_count(height, kernel[0], op.strides[0], op.pads[0] + op.pads[2], op.dilations[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.choices import Pick, between, one_of
 from benchmarks.growth import Growth, fitted
-from benchmarks.random_layers import CHANNELS, INF, MAX_VALUES, Draw, conv, window_count
+from benchmarks.random_layers import CHANNELS, INF, KINDS, MAX_VALUES, Draw, conv, window_count
 from quant import functions
 from quant import operators as ops
 from quant.formats import FloatArray
@@ -45,7 +45,7 @@ def squeeze_and_excite(net: Growth, draw: Draw) -> bool:
         return False
     if not mean(net, draw, keep=True):
         return False
-    if conv(net, draw, keep_size=True, clip=False):
+    if conv(net, draw, out=net.shape()[1], keep_size=True, clip=False):
         function(net, draw)
     gate, net.top = net.top, before
     return _elementwise(net, draw, ops.Mul(), (before, gate), net.real() * net.real(gate))
@@ -55,9 +55,27 @@ def residual(net: Growth, draw: Draw) -> bool:
     """Add what one or two convolutions make of the top to it."""
     before = net.top
     for _ in range(between(draw.pick, 1, 2)):
-        conv(net, draw, keep_size=True)
-    if net.shape() != net.shape(before) or ops.Add not in draw.space.operators:
-        return net.top != before
+        conv(net, draw, KINDS, net.shape()[1], keep_size=True)
+    return _sum_with(net, draw, before) or net.top != before
+
+
+def separable(net: Growth, draw: Draw) -> bool:
+    """Widen by a dense convolution, filter every channel, often make it narrow again and add it: MobileNets do so."""
+    before, channels = net.top, net.shape()[1]
+    if len(net.shape()) != 4:
+        return False
+    conv(net, draw, ("pointwise", "dense"), channels * between(draw.pick, 1, 6), keep_size=True)
+    conv(net, draw, ("depthwise",), keep_size=draw.pick(2) == 0)
+    if draw.pick(3) < 2:
+        conv(net, draw, ("pointwise",), channels, keep_size=True)
+        _sum_with(net, draw, before)
+    return net.top != before
+
+
+def _sum_with(net: Growth, draw: Draw, before: str) -> bool:
+    """Add an earlier tensor to the top where shapes allow it."""
+    if net.shape() != net.shape(before) or net.top == before or ops.Add not in draw.space.operators:
+        return False
     pair = (before, net.top) if draw.pick(2) else (net.top, before)
     return _elementwise(net, draw, ops.Add(), pair, net.real() + net.real(before))
 

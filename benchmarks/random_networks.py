@@ -40,6 +40,7 @@ Layer = Callable[[Growth, Draw], bool]
 LAYERS: tuple[tuple[type[ops.Operator], Layer], ...] = (
     *[(ops.Conv, conv)] * 7,
     *[(ops.Conv, moves.residual)] * 3,
+    *[(ops.Conv, moves.separable)] * 4,
     (ops.Add, moves.add),
     (ops.Function, moves.function),
     (ops.Function, moves.squeeze_and_excite),
@@ -108,6 +109,9 @@ def random_network(pick: Pick, space: Space) -> Example | None:
     draw = Draw(draw.pick, np.random.default_rng(draw.pick(1 << 16)), space)
     net = _start(draw)
     allowed = [layer for kind, layer in LAYERS if kind in space.operators]
+    if draw.pick(3) == 2 and ops.Conv in space.operators:
+        # Few layers of this kind: then they decide how much memory a network needs, and share it by rows.
+        allowed, depth = [moves.separable, moves.separable, moves.residual], min(depth, 3)
     # A layer that does not fit the tensor on top adds nothing; another one is tried.
     for _ in range(3 * depth):
         if depth > 0 and one_of(draw.pick, allowed)(net, draw):
