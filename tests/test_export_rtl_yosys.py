@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from quant.formats import E4M3, INT8
+from tests.gated_nets import quantised
 from tests.rtl import needs_verilator, write_core
 from tests.rtl_graphs import mixed_net, move_net
 from tests.toys import toy_graph
@@ -33,6 +34,17 @@ def test_yosys_elaborates_without_a_complaint(graph, tmp_path):
     write_core(graph, tmp_path)
     said = _yosys(tmp_path, "read_verilog core.v; hierarchy -check -top core; proc; check -assert")
     assert "Warning" not in said
+
+
+@pytest.mark.parametrize("scheme", ["w8a8", "we4m3-ae4m3"])
+def test_yosys_takes_tables_and_products(scheme, tmp_path):
+    graph, codes, _ = quantised(scheme)
+    write_core(graph, tmp_path, codes=codes[:2])
+    said = _yosys(tmp_path, "read_verilog core.v; hierarchy -check -top core; proc; check -assert")
+    assert "Warning" not in said
+    text = (tmp_path / "core.v").read_text(encoding="utf-8")
+    assert "is_product <= 1'h1" in text
+    assert "index_mask <= 8'hff" in text
 
 
 @needs_verilator
