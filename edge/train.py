@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +41,7 @@ def train(
     schedule: Schedule,
     show: bool = True,
     after_epoch: Callable[[int], None] | None = None,
+    own_decay: tuple[Sequence[Any], float] = ((), WEIGHT_DECAY),
 ) -> float:
     """Train `module` in place. Nothing is written to disk.
 
@@ -51,6 +52,7 @@ def train(
         schedule: epochs, batch, peak rate, seed, threads.
         show: whether to draw a progress bar on standard error.
         after_epoch: called with the number of epochs done, for what a recipe wants to log.
+        own_decay: those of the module's parameters that have another weight decay than WEIGHT_DECAY, and which.
 
     Returns:
         Top-1 accuracy on the test images, 0 to 1.
@@ -67,7 +69,7 @@ def train(
             f"{schedule.batch} need at least one whole batch and one epoch; lower 'batch'."
         )
     optimiser = torch.optim.SGD(
-        module.parameters(), schedule.rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
+        _groups(module, *own_decay), schedule.rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
     )
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps * schedule.epochs)
     with repeatable(schedule), progress_bar(steps * schedule.epochs, show) as advance:
@@ -86,6 +88,13 @@ def train(
                 after_epoch(epoch + 1)
         module.eval()
         return accuracy(module, dataset)
+
+
+def _groups(module: Any, apart: Sequence[Any], decay: float) -> list[dict[str, Any]]:
+    """Return the module's parameters as the optimiser wants them, those with a decay of their own apart."""
+    found = {id(parameter) for parameter in apart}
+    groups = [{"params": [parameter for parameter in module.parameters() if id(parameter) not in found]}]
+    return [*groups, {"params": list(apart), "weight_decay": decay}] if found else groups
 
 
 def logits(module: Any, dataset: Dataset, images: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

@@ -14,6 +14,7 @@ pytest.importorskip("sklearn", reason="the digits come from scikit-learn")
 from edge.data import load  # noqa: E402
 from edge.errors import EdgeError  # noqa: E402
 from edge.models import binary_resnet, dscnn  # noqa: E402
+from edge.recipes import biper  # noqa: E402
 from edge.recipes.binary_export import differing_sums, to_binary_network  # noqa: E402
 from edge.recipes.binary_layers import (  # noqa: E402
     OMEGA,
@@ -34,6 +35,7 @@ from edge.recipes.biper import (  # noqa: E402
     train_stage,
 )
 from edge.recipes.cross_entropy import RECIPE  # noqa: E402
+from edge.recipes.recipe import Recipe  # noqa: E402
 from edge.train import Schedule, logits, train  # noqa: E402
 from quant import binary_file  # noqa: E402
 from quant.binary import signs  # noqa: E402
@@ -158,6 +160,19 @@ def test_one_cycle_without_sines_is_plain_training_with_the_signs_of_sines():
     assert accuracy == train(other, digits, RECIPE, QUICK, show=False)
     for name, value in module.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("decay", [1e-3, 0.0])
+def test_latent_weights_decay_only_if_asked(decay, monkeypatch):
+    """Without any gradient, decay alone moves weights."""
+    monkeypatch.setattr(biper, "recipe", lambda tau: Recipe("none", "", lambda module, x, y: 0 * module(x).sum()))
+    module = build()
+    start = {name: value.detach().clone() for name, value in module.named_parameters()}
+    train_in_one_cycle(module, load("digits"), QUICK, first_epochs=1, tau=0.0, decay=decay, show=False)
+    latents = {f"{name}.weight" for name, _ in binary_layers(module)}
+    for name, value in module.named_parameters():
+        moved = not torch.equal(value, start[name])
+        assert moved == (decay > 0 or name not in latents) or not start[name].any(), name
 
 
 def test_training_is_repeatable(trained):

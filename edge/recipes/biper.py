@@ -23,7 +23,7 @@ from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.recipes.binary_layers import RULES, SINE, SINE_SIGN, binary_layers, signs_of
 from edge.recipes.recipe import Recipe
-from edge.train import Schedule, train
+from edge.train import WEIGHT_DECAY, Schedule, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,14 @@ def train_stage(module: Any, dataset: Dataset, stage: Stage, show: bool = True) 
 
 
 def train_in_one_cycle(
-    module: Any, dataset: Dataset, schedule: Schedule, *, first_epochs: int, tau: float, show: bool = True
+    module: Any,
+    dataset: Dataset,
+    schedule: Schedule,
+    *,
+    first_epochs: int,
+    tau: float,
+    decay: float = WEIGHT_DECAY,
+    show: bool = True,
 ) -> tuple[float, list[float]]:
     """Train both stages by one schedule, in place: `first_epochs` with sines, the others with their signs.
 
@@ -105,6 +112,8 @@ def train_in_one_cycle(
         schedule: of both stages together.
         first_epochs: epochs of stage 1, fewer than the schedule has; 0 starts with signs.
         tau: weight of the regulariser in both stages.
+        decay: weight decay of the latent weights. Decay draws them to 0, where they can change sign; without it more
+            and more of them stop at the tops of the sine, where the gradient is 0.
         show: whether to draw a progress bar.
 
     Returns:
@@ -126,7 +135,8 @@ def train_in_one_cycle(
         if done == first_epochs:
             set_rule(module, SINE_SIGN)
 
-    return train(module, dataset, recipe(tau), schedule, show, after_epoch), errors
+    latents = tuple(layer.weight for _, layer in binary_layers(module))
+    return train(module, dataset, recipe(tau), schedule, show, after_epoch, (latents, decay)), errors
 
 
 def set_rule(module: Any, rule: str) -> None:
