@@ -18,38 +18,84 @@ static void widen_taps(const struct ring *p, const int8_t *weight, uint32_t *tap
     }
 }
 
-/* Four channels of one output row; `height` and `width` are those of the kernel. */
-static inline void four_channels(const struct ring *p, const uint32_t *taps, const struct quad *q, int8_t *y,
-                                 const int8_t *rows, int32_t height, int32_t width)
+/* Add the products of one tap with four channels, sums of channels 0 to 3; returns the next tap. */
+static inline const uint32_t *add_tap(const int8_t *from, const uint32_t *tap, int32_t *sums)
+{
+    const uint32_t word = load_word(from);
+    const int16x2_t u02 = even_bytes(word), u13 = odd_bytes(word);
+    uint64_t pair;
+    LOAD_PAIR(pair, tap, 8);
+    sums[0] = __smlabb(u02, (int16x2_t)(uint32_t)pair, sums[0]);
+    sums[2] = __smlatt(u02, (int16x2_t)(uint32_t)pair, sums[2]);
+    sums[1] = __smlabb(u13, (int16x2_t)(uint32_t)(pair >> 32), sums[1]);
+    sums[3] = __smlatt(u13, (int16x2_t)(uint32_t)(pair >> 32), sums[3]);
+    IN_ORDER;
+    return tap;
+}
+
+/* Four channels of one output row under a kernel of three rows and columns. */
+static APART void four_channels_3x3(const struct ring *p, const uint32_t *taps, const struct quad *q, int8_t *y,
+                                    const int8_t *rows)
 {
     const int32_t channels = p->channels, tap_step = p->dilation * channels, step = p->stride * channels;
     const int32_t row_step = p->row_step, zero = p->zero;
+    int32_t n;
+    for (n = p->count; n > 0; n--) {
+        const int8_t *row = rows;
+        const uint32_t *tap = taps;
+        int32_t sums[4];
+        sums[0] = q->bias[0];
+        sums[1] = q->bias[1];
+        sums[2] = q->bias[2];
+        sums[3] = q->bias[3];
+        tap = add_tap(row, tap, sums);
+        tap = add_tap(row + tap_step, tap, sums);
+        tap = add_tap(row + 2 * tap_step, tap, sums);
+        row += row_step;
+        tap = add_tap(row, tap, sums);
+        tap = add_tap(row + tap_step, tap, sums);
+        tap = add_tap(row + 2 * tap_step, tap, sums);
+        row += row_step;
+        tap = add_tap(row, tap, sums);
+        tap = add_tap(row + tap_step, tap, sums);
+        add_tap(row + 2 * tap_step, tap, sums);
+        y[0] = to_code(sums[0], q->mantissa[0], q->shift[0], zero);
+        y[1] = to_code(sums[1], q->mantissa[1], q->shift[1], zero);
+        y[2] = to_code(sums[2], q->mantissa[2], q->shift[2], zero);
+        y[3] = to_code(sums[3], q->mantissa[3], q->shift[3], zero);
+        y += channels;
+        rows += step;
+    }
+}
+
+/* Four channels of one output row under any kernel. */
+static APART void four_channels(const struct ring *p, const uint32_t *taps, const struct quad *q, int8_t *y,
+                                const int8_t *rows)
+{
+    const int32_t channels = p->channels, tap_step = p->dilation * channels;
     int32_t n, i, j;
     for (n = p->count; n > 0; n--) {
         const int8_t *row = rows;
         const uint32_t *tap = taps;
-        int32_t a = q->bias[0], b = q->bias[1], c = q->bias[2], d = q->bias[3];
-        for (i = 0; i < height; i++) {
+        int32_t sums[4];
+        sums[0] = q->bias[0];
+        sums[1] = q->bias[1];
+        sums[2] = q->bias[2];
+        sums[3] = q->bias[3];
+        for (i = p->kernel_height; i > 0; i--) {
             const int8_t *from = row;
-            for (j = 0; j < width; j++) {
-                const uint32_t word = load_word(from);
-                const int16x2_t u02 = even_bytes(word), u13 = odd_bytes(word);
-                uint64_t pair;
-                LOAD_PAIR(pair, tap, 8);
-                a = __smlabb(u02, (int16x2_t)(uint32_t)pair, a);
-                c = __smlatt(u02, (int16x2_t)(uint32_t)pair, c);
-                b = __smlabb(u13, (int16x2_t)(uint32_t)(pair >> 32), b);
-                d = __smlatt(u13, (int16x2_t)(uint32_t)(pair >> 32), d);
+            for (j = p->kernel_width; j > 0; j--) {
+                tap = add_tap(from, tap, sums);
                 from += tap_step;
             }
-            row += row_step;
+            row += p->row_step;
         }
-        y[0] = to_code(a, q->mantissa[0], q->shift[0], zero);
-        y[1] = to_code(b, q->mantissa[1], q->shift[1], zero);
-        y[2] = to_code(c, q->mantissa[2], q->shift[2], zero);
-        y[3] = to_code(d, q->mantissa[3], q->shift[3], zero);
+        y[0] = to_code(sums[0], q->mantissa[0], q->shift[0], p->zero);
+        y[1] = to_code(sums[1], q->mantissa[1], q->shift[1], p->zero);
+        y[2] = to_code(sums[2], q->mantissa[2], q->shift[2], p->zero);
+        y[3] = to_code(sums[3], q->mantissa[3], q->shift[3], p->zero);
         y += channels;
-        rows += step;
+        rows += p->stride * channels;
     }
 }
 
@@ -62,9 +108,9 @@ static void depthwise_row(const struct ring *p, const int8_t *weight, const stru
         uint32_t *const words = (uint32_t *)(void *)taps;
         widen_taps(p, weight + c, words);
         if (p->kernel_height == 3 && p->kernel_width == 3) {
-            four_channels(p, words, quads + c / 4, y + c, p->rows + c, 3, 3);
+            four_channels_3x3(p, words, quads + c / 4, y + c, p->rows + c);
         } else {
-            four_channels(p, words, quads + c / 4, y + c, p->rows + c, p->kernel_height, p->kernel_width);
+            four_channels(p, words, quads + c / 4, y + c, p->rows + c);
         }
     }
     depthwise_rest(p, weight, quads, y, whole);
