@@ -9,6 +9,8 @@ import pytest
 
 from devices.runtimes import RUNTIMES
 from export.errors import ExportError
+from export.onnx_fragment import save
+from export.onnx_qdq import qdq_model
 from export.parity_slack import allowed_steps
 from export.runtimes.session import Runtime
 from export.target import Source
@@ -18,6 +20,7 @@ from quant import operators as ops
 from quant.formats import Array, find_format
 from quant.functions import fixed_range, real
 from quant.graph import Graph, Node, Quant, Tensor, check
+from quant.onnx_import import load_onnx
 from quant.program import MulStep, TableStep, lower
 from quant.ptq import activation_quant
 from quant.reference import execute, run
@@ -266,3 +269,16 @@ def test_every_target_names_its_operators():
         assert ops.Mul in target.capability.operators
         assert ops.Softmax not in target.capability.operators
         assert target.capability.operators is not ops.OPERATORS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_quantised_onnx_file_comes_back_as_the_same_codes(kind, tmp_path):
+    """Gates that ONNX spells as two nodes are one function again, on the same grids."""
+    graph, codes, values = quantised("w8a8", kind)
+    save(qdq_model(graph), tmp_path / "net.onnx")
+    again = load_onnx(tmp_path / "net.onnx")
+    wanted = [node.op for node in graph.nodes if isinstance(node.op, ops.Function)]
+    found = [node.op for node in again.nodes if isinstance(node.op, ops.Function)]
+    assert [op.name for op in found] == [op.name for op in wanted]
+    assert np.allclose([op.alpha for op in found], [op.alpha for op in wanted])
+    np.testing.assert_array_equal(run(lower(again), codes)[again.output], values[graph.output])
