@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from devices.runtimes import find_runtime
 from export.arm_m import TARGET
 from export.runtimes.c_host import RUNTIME
+from export.runtimes.session import Runtime
 from export.target import Source
 from quant import operators as ops
-from quant.formats import Format, find_format
+from quant.formats import INT8, Format, find_format
 from quant.graph import Graph, Node, Quant, Tensor, check
 from quant.program import lower
 from quant.reference import run
@@ -41,11 +43,11 @@ def near_ties(rng: np.random.Generator, real: np.ndarray, reach: float, limit: i
     return np.clip(near, -limit, limit).astype(np.int64)
 
 
-def prove(graph: Graph, folder: Path) -> np.ndarray:
+def prove(graph: Graph, folder: Path, runtime: Runtime = RUNTIME) -> np.ndarray:
     codes = np.zeros((1, 1), graph.quant("x").format.dtype)
     expected = run(lower(graph), codes)["y"]
     TARGET.write(Source("sweep", graph, codes, expected), folder)
-    session = RUNTIME.open(folder, "sweep", graph)
+    session = runtime.open(folder, "sweep", graph)
     made = session.run(codes)
     session.close()
     assert np.array_equal(made, expected)
@@ -64,6 +66,23 @@ def test_integer_rule(tmp_path, exponents, bits):
     short = "requant_right_int16(" in (tmp_path / "sweep.c").read_text()
     assert short == (max(exponents) < 0)
     assert len(np.unique(made)) > 500
+
+
+@pytest.mark.parametrize(
+    "machine", ["c-host", "mps2-an385", "mps2-an386", "mps3-an547", "qemu-aarch64", "qemu-aarch64-a76"]
+)
+@pytest.mark.parametrize("lowest", [-6.4, -8.5])
+def test_rule_of_bytes_on_every_instruction_set(tmp_path, machine, lowest):
+    """Ties and their neighbours, saturation at both ends, and multipliers so small that nothing comes out."""
+    runtime = find_runtime(machine)
+    reason = runtime.missing()
+    if reason:
+        pytest.skip(reason)
+    rng = np.random.default_rng(7)
+    real = 2.0 ** (np.log2(10.0) * rng.uniform(lowest, -0.4, OUTPUTS))
+    made = prove(sweep_graph(find_format("int8"), INT8, real, near_ties(rng, real, 150, 1 << 28)), tmp_path, runtime)
+    assert "conv_byte(" in (tmp_path / "sweep.c").read_text()
+    assert len(np.unique(made)) == 256
 
 
 @pytest.mark.parametrize("name", ["e4m3", "e4m3fn", "e5m2", "e2m1", "e3m0", "e1m6", "e7m0", "e6m1"])

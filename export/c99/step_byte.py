@@ -36,9 +36,6 @@ DEPTHWISE_ROWS = (
 DEPTHWISE_RING = Kernel("depthwise_ring", "depthwise_ring", (), (TYPES, RING, PUT_BYTES))
 RING_ROWS = (*DEPTHWISE_ROWS, *DEPTHWISE_VECTOR)
 
-#: Right shifts that leave room for the rounding term and the zero point (`to_code`).
-SHIFTS = range(0, 22)
-
 
 @dataclass(frozen=True, eq=False)
 class Folded:
@@ -50,15 +47,25 @@ class Folded:
 
 
 def folded(step: ConvStep) -> Folded:
-    """Return the constants of a step's output channels: bias - x_zero * sum(weights), mantissas, shifts minus one."""
+    """Return the constants of a step's output channels: bias - x_zero * sum(weights), mantissas, shifts minus one.
+
+    Channels whose sums are too small to be anything but 0 get a mantissa and a shift of 0, which give 0 as well.
+    """
     channels = len(step.bias)
     sums = step.weight.reshape(channels, -1).astype(np.int64).sum(axis=1)
     multipliers = step.requant.multipliers * (channels if len(step.requant.multipliers) == 1 else 1)
-    return Folded(
-        step.bias - step.x_zero * sums,
-        np.array([m.mantissa for m in multipliers], dtype=np.int64),
-        np.array([-m.exponent - 1 for m in multipliers], dtype=np.int64),
-    )
+    mantissa = np.array([m.mantissa for m in multipliers], dtype=np.int64)
+    shift = np.array([-m.exponent - 1 for m in multipliers], dtype=np.int64)
+    nothing = (shift >= 0) & (_highest(step, mantissa) < np.int64(1) << np.clip(shift, 0, 40))
+    return Folded(step.bias - step.x_zero * sums, np.where(nothing, 0, mantissa), np.where(nothing, 0, shift))
+
+
+def _highest(step: ConvStep, mantissa: IntArray) -> IntArray:
+    """Return the largest magnitude that each channel's sum can have as the high half of the doubled product."""
+    weights = np.abs(step.weight.reshape(len(step.bias), -1)).astype(np.int64).sum(axis=1)
+    reach = weights * len(BYTE) + np.abs(step.bias)
+    highest: IntArray = (np.minimum(reach, SHORT_LIMIT) * mantissa + (1 << 30)) >> 31
+    return highest
 
 
 def fits_bytes(context: Context, step: ConvStep, stored: Format) -> bool:
@@ -76,8 +83,12 @@ def fits_bytes(context: Context, step: ConvStep, stored: Format) -> bool:
     taps = int(np.prod(step.weight.shape[1:]))
     weights = np.abs(step.weight.reshape(len(own.bias), -1).astype(np.int64) - offset).sum(axis=1)
     reach = int((weights * 128 + np.abs(own.bias)).max(initial=0)) + abs(offset) * 128 * taps
-    short = step.acc_max < SHORT_LIMIT and reach < INT32_LIMIT and all(int(s) in SHIFTS for s in own.shift)
-    return short and step.x_zero in BYTE and rule.zero in BYTE
+    short = step.acc_max < SHORT_LIMIT and reach < INT32_LIMIT and bool((own.shift >= 0).all())
+    if not (short and step.x_zero in BYTE and rule.zero in BYTE):
+        return False
+    # What is added before the shift: the zero point and one half (`to_code`).
+    added = abs(2 * rule.zero + 1) << np.minimum(own.shift, 32)
+    return bool((added + _highest(step, own.mantissa) + 1 < INT32_LIMIT).all())
 
 
 def weight_offset(step: ConvStep) -> int | None:
