@@ -118,7 +118,8 @@ def _digest(case: Case) -> str:
         export_case(case, Path(folder))
         for end in (".h", ".c"):
             found.update((Path(folder) / f"{case.name}{end}").read_bytes())
-    for name, codes in sorted(case.example.values.items()):
+    example = case.example
+    for name, codes in sorted({**example.values, example.graph.input: example.inputs}.items()):
         found.update(name.encode() + codes.tobytes())
     return found.hexdigest()
 

@@ -86,10 +86,12 @@ def _without_zeros(recipe: Sequence[int]) -> tuple[int, ...]:
 
 
 def _simpler(recipe: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield simpler lists: large parts cut out first, then single numbers made smaller."""
-    size = len(recipe)
+    """Yield simpler lists: the end cut off, a smaller first number, parts cut out, then single numbers made smaller."""
+    yield from (recipe[: len(recipe) * part // 4] for part in (1, 2, 3))
+    yield from ((smaller, *recipe[1:]) for smaller in range(recipe[0] if recipe else 0))
+    size = len(recipe) // 4
     while size > 0:
-        for start in range(0, len(recipe), size):
+        for start in range(0, len(recipe), max(1, size // 2)):
             yield recipe[:start] + recipe[start + size :]
         size //= 2
     for place, value in enumerate(recipe):

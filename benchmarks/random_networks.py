@@ -107,7 +107,7 @@ def random_network(pick: Pick, space: Space) -> Example | None:
     depth = between(draw.pick, 1, MAX_LAYERS)
     space = one_of(draw.pick, (_bytes(space), space))
     draw = Draw(draw.pick, np.random.default_rng(draw.pick(1 << 16)), space)
-    net = _start(draw)
+    net, inputs = _start(draw)
     allowed = [layer for kind, layer in LAYERS if kind in space.operators]
     if draw.pick(3) == 2 and ops.Conv in space.operators:
         # Few layers of this kind: then they decide how much memory a network needs, and share it by rows.
@@ -121,7 +121,7 @@ def random_network(pick: Pick, space: Space) -> Example | None:
     if not net.nodes or not _tells_apart(net):
         return None
     graph = net.graph()
-    return Example(graph, net.values["x"], {name: net.values[name] for name in graph.activations()}, tuple(recipe))
+    return Example(graph, inputs, {name: net.values[name] for name in graph.activations()}, tuple(recipe))
 
 
 def _bytes(space: Space) -> Space:
@@ -131,8 +131,8 @@ def _bytes(space: Space) -> Space:
     return replace(space, activations=activations, weights=weights or space.weights)
 
 
-def _start(draw: Draw) -> Growth:
-    """Draw an input: an image, a sequence along either axis, or a vector."""
+def _start(draw: Draw) -> tuple[Growth, Array]:
+    """Draw an input and its codes: an image, a sequence along either axis, or a vector."""
     pick, fmt = draw.pick, one_of(draw.pick, draw.space.activations)
     kind = pick(6)
     shape: tuple[int, ...] = (1, one_of(pick, (3, 1, *CHANNELS)), between(pick, 4, 13), between(pick, 3, 12))
@@ -146,7 +146,9 @@ def _start(draw: Draw) -> Growth:
     signed_middle = 0 if fmt.is_minifloat or draw.space.symmetric else between(pick, 0, 2) - 1
     zero = round(signed_middle * 0.3 * fmt.max_ordinal) if fmt.signed else abs(signed_middle) * (fmt.max_ordinal // 2)
     quant = Quant(fmt, (float(np.float32(2.0 / (fmt.max if fmt.is_minifloat else fmt.max_ordinal))),), zero)
-    return Growth("x", {"x": Tensor(shape, quant)}, {"x": images(fmt, shape, draw.rng)})
+    codes = images(fmt, shape, draw.rng)
+    # The reference begins with positive zeros only.
+    return Growth("x", {"x": Tensor(shape, quant)}, {"x": fmt.from_ordinals(fmt.to_ordinals(codes))}), codes
 
 
 def images(fmt: Format, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
