@@ -9,6 +9,7 @@ the two cross compilers. Writes `benchmarks/results/arm.json` and `.md`. Counts 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from benchmarks.arm_networks import Case, cases
 from benchmarks.arm_table import table
-from benchmarks.results import environment, write_results
+from benchmarks.results import FOLDER, environment, write_results
 from devices import tools
 from devices.emulators import qemu_system, qemu_user
 from devices.emulators.machine import Machine, open_part
@@ -50,18 +51,29 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--network", action="append", help="only these")
+    parser.add_argument(
+        "--network", action="append", help="only this one (again for more); rows of the others are kept"
+    )
     options = parser.parse_args()
-    rows: list[Row] = []
-    memory: list[Row] = []
+    rows, memory = _kept(options.network)
     for case in cases(options.data):
         if options.network and case.name not in options.network:
             continue
         with tempfile.TemporaryDirectory() as place:
             rows += _measured(case, Path(place))
             memory.append(_memory(case, Path(place)))
-    record = {"environment": environment() | {"tools": _tools()}, "rows": rows, "memory": memory}
-    write_results("arm", record, table(rows, memory))
+        record = {"environment": environment() | {"tools": _tools()}, "rows": rows, "memory": memory}
+        write_results("arm", record, table(rows, memory))
+
+
+def _kept(networks: list[str] | None) -> tuple[list[Row], list[Row]]:
+    """Return what an earlier run found about other networks, where only some are run."""
+    path = FOLDER / "arm.json"
+    if not networks or not path.exists():
+        return [], []
+    old = json.loads(path.read_text())
+    rows, memory = ([row for row in old[key] if row["network"] not in networks] for key in ("rows", "memory"))
+    return rows, memory
 
 
 def _tools() -> dict[str, str]:
