@@ -3,8 +3,8 @@
     python -m benchmarks.arm_parity --data ../shared/data --work FOLDER [--networks 200] [--cpu NAME ...]
     python -m benchmarks.arm_parity --cpu NAME --recipe 0.7744.4    one network again, then a shorter one that fails
 
-What was compared stays in `--work` under a digest of the C, the codes and the compiler, so that a run that was stopped
-goes on, and only what changed runs again. Emulated CPUs say nothing about the timing of a board.
+What was compared stays in `--work` under a digest of the C as the CPU's compiler sees it, of the codes and of the tools,
+so that a run that was stopped goes on, and only what changed runs again. Emulated CPUs say nothing about the timing of a board.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from benchmarks.cpus import CPUS, reason_not_to_run, versions
 from benchmarks.random_layers import Space
 from benchmarks.random_networks import of_recipe, of_seed, space_of
 from benchmarks.results import environment, write_results
-from devices.emulators.machine import Machine
+from devices import tools
+from devices.emulators.machine import COMPILE_LIMIT_S, Machine
 from export.arm_m import TARGET
 
 #: Networks in one program; real ones are large, and run alone.
@@ -43,8 +44,10 @@ def main() -> int:
     seeds = range(args.first, args.first + args.networks)
     drawn = [Case(f"n{seed}", f"seed {seed}", of_seed(space, seed)) for seed in seeds]
     batches = [[case] for case in real] + [drawn[i : i + BATCH] for i in range(0, len(drawn), BATCH)]
-    digests = {case.name: _digest(case) for batch in batches for case in batch}
-    rows = [_run(machine, batches, digests, args.work) for machine in machines]
+    with tempfile.TemporaryDirectory(prefix="edgemill-") as folder:
+        for case in (case for batch in batches for case in batch):
+            export_case(case, Path(folder))
+        rows = [_run(machine, batches, Path(folder), args.work) for machine in machines]
     if args.write:
         titles = [case.recipe for case in real]
         networks = {"real": titles, "random": len(seeds), "first_seed": args.first}
@@ -69,8 +72,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(machine: Machine, batches: Sequence[Sequence[Case]], digests: dict[str, str], work: Path) -> Row:
-    """Compare all networks on one machine, but those that were compared before."""
+def _run(machine: Machine, batches: Sequence[Sequence[Case]], sources: Path, work: Path) -> Row:
+    """Compare all networks on one machine, but those that were compared before; their C lies in `sources`."""
     reason = reason_not_to_run(machine)
     if reason:
         print(f"{machine.name}: not executed: {reason}", flush=True)
@@ -80,7 +83,7 @@ def _run(machine: Machine, batches: Sequence[Sequence[Case]], digests: dict[str,
     known = _known(store)
     found: list[Verdict] = []
     for batch in batches:
-        keys = {case.name: _key(machine, (compiler, emulator), digests[case.name]) for case in batch}
+        keys = {case.name: _key(machine, (compiler, emulator), sources, case) for case in batch}
         todo = [case for case in batch if keys[case.name] not in known]
         fresh = run_batch(machine, todo) if todo else ()
         known |= {keys[verdict.name]: verdict for verdict in fresh}
@@ -111,21 +114,15 @@ def _keep(store: Path, known: dict[str, Verdict]) -> None:
     fresh.replace(store)
 
 
-def _digest(case: Case) -> str:
-    """Return a digest of the C of a network and of all codes that go in and should come out."""
-    found = hashlib.sha256(case.name.encode())
-    with tempfile.TemporaryDirectory(prefix="edgemill-") as folder:
-        export_case(case, Path(folder))
-        for end in (".h", ".c"):
-            found.update((Path(folder) / f"{case.name}{end}").read_bytes())
+def _key(machine: Machine, versions: tuple[str, str], sources: Path, case: Case) -> str:
+    """Return a digest of all that a comparison depends on: C behind the preprocessor, codes, flags and tools."""
+    argv = [machine.compiler.name, *machine.flags, "-DEDGEMILL_TAP", "-E", "-P", str(sources / f"{case.name}.c")]
+    found = hashlib.sha256(json.dumps([machine.name, machine.flags, versions]).encode())
+    found.update(tools.call(argv, f"preprocessing {case.recipe}", COMPILE_LIMIT_S))
     example = case.example
     for name, codes in sorted({**example.values, example.graph.input: example.inputs}.items()):
         found.update(name.encode() + codes.tobytes())
-    return found.hexdigest()
-
-
-def _key(machine: Machine, tools: tuple[str, str], digest: str) -> str:
-    return hashlib.sha256(json.dumps([machine.name, machine.flags, tools, digest]).encode()).hexdigest()[:32]
+    return found.hexdigest()[:32]
 
 
 def _again(machines: Sequence[Machine], space: Space, recipe: tuple[int, ...]) -> int:
