@@ -3,8 +3,8 @@
     python -m benchmarks.arm_parity --data ../shared/data --work FOLDER [--networks 200] [--cpu NAME ...]
     python -m benchmarks.arm_parity --cpu NAME --recipe 0.7744.4    one network again, then a shorter one that fails
 
-What was compared stays in `--work` under a digest of the C as the CPU's compiler sees it, of the codes and of the tools,
-so that a run that was stopped goes on, and only what changed runs again. Emulated CPUs say nothing about the timing of a board.
+What was compared stays in `--work` under a digest of the C as the CPU's compiler sees it, of the codes and of the
+tools, so that a run that was stopped goes on, and only what changed runs again.
 """
 
 from __future__ import annotations
