@@ -30,6 +30,11 @@ SIDE, WHOLE = 128, 146
 
 def cases(data: Path) -> Iterator[Case]:
     """Yield every real network: quantised here from ONNX, and quantised by Google's tools (`.tflite`)."""
+    yield from _quantised_here(data)
+    yield from imported(data)
+
+
+def _quantised_here(data: Path) -> Iterator[Case]:
     from quant.ptq import prepare, quantise
     from quant.scheme import parse_scheme
 
@@ -40,10 +45,10 @@ def cases(data: Path) -> Iterator[Case]:
             graph = quantise(floating, parse_scheme(scheme), net.calibration[:CALIBRATION])
             codes = quantise_input(graph.quant(graph.input), net.test[:SEEN])
             yield _case(f"{net.name} {scheme}", graph, codes)
-    yield from _google(data)
 
 
-def _google(data: Path) -> Iterator[Case]:
+def imported(data: Path) -> Iterator[Case]:
+    """Yield the networks that Google's tools quantised."""
     from quant.tflite_import import load_tflite
 
     with np.load(data / "cifar10" / "cifar10_test_lossless_466.npz", allow_pickle=False) as file:
