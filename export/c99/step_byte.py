@@ -136,8 +136,9 @@ def conv_byte(context: Context, step: ConvStep) -> Piece:
     taps = int(np.prod(step.weight.shape[1:]))
     rounded = -(-taps // 4) * 4
     # Four patches of bytes, or two of 16-bit numbers; and one of bytes where pixels are not whole words. Vectors take
-    # patches of whole vectors.
-    scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16) + 16)
+    # patches of whole vectors, and one more where rows are shorter than one.
+    beyond = 16 if taps // step.weight.shape[2] < 16 else 0
+    scratch = max((4 if context.image(step.x)[2] % 4 == 0 else 5) * rounded, 4 * (-(-taps // 16) * 16 + beyond))
     parts = (
         _blocks(context.label("weight"), in_blocks(stored_weights(step)), packed=packed),
         quads(context.label("quads"), folded(step)),

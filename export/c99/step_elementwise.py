@@ -41,12 +41,21 @@ def add_piece(context: Context, step: AddStep) -> Piece:
     return _in_vectors(piece) if short and rule.template == "requant_right" and _fits_vectors(context, step) else piece
 
 
+#: Left shift of addends of at most eight bits.
+BYTE_SHIFT = 20
+
+
 def _fits_vectors(context: Context, step: AddStep) -> bool:
     """Whether a sum is one of signed bytes in which one addend is scaled by exactly one half."""
     formats = [context.format(name) for name in (*step.xs, step.y)]
     in_bytes = all(c_type(fmt) == "int8_t" and not fmt.is_minifloat for fmt in formats)
     whole = any((scale.mantissa, scale.exponent) == (1 << 30, 0) for scale in step.scales)
-    return in_bytes and whole and all(zero in BYTE for zero in (*step.zeros, step.requant.zero))
+    return (
+        in_bytes
+        and whole
+        and step.left_shift == BYTE_SHIFT
+        and all(zero in BYTE for zero in (*step.zeros, step.requant.zero))
+    )
 
 
 def _in_vectors(piece: Piece) -> Piece:

@@ -1,12 +1,5 @@
 #define TILE_REST(count) 1
 
-static inline int32x4_t four_bytes(const int8_t *from)
-{
-    int32_t word;
-    memcpy(&word, from, sizeof word);
-    return vdupq_n_s32(word);
-}
-
 /* Store four codes, or as many as are left. */
 static inline void store_codes(int8_t *y, int32_t codes, int32_t left)
 {

@@ -1,9 +1,8 @@
-#define RUN_UNIT 16
 #define TILE_REST(count) (count)
 
 /* All output channels of up to four positions. */
-static APART void tile(const struct place *p, int32_t count, const int8_t *weight, const struct quad *q,
-                       const struct view *v, int8_t *y)
+static APART void tile_four(const struct place *p, int32_t count, const int8_t *weight, const struct quad *q,
+                            const struct view *v, int8_t *y)
 {
     const int32_t rows = v->rows, row = v->row >> 4, outs = v->outs, block = v->block, zero = v->zero;
     int32_t left = outs;
@@ -61,4 +60,17 @@ static APART void tile(const struct place *p, int32_t count, const int8_t *weigh
         y += 4;
         left -= 4;
     } while (left > 0);
+}
+
+static void tile(struct place *p, int32_t count, struct run run, const int8_t *weight, const struct quad *q,
+                 const struct view *v, int8_t *y)
+{
+    int32_t i;
+    for (; run.tiles > 0; run.tiles--) {
+        tile_four(p, count, weight, q, v, y);
+        for (i = 0; i < count; i++) {
+            p[i].at += run.step;
+        }
+        y += count * v->outs;
+    }
 }

@@ -1,5 +1,3 @@
-#define RUN_UNIT 16
-
 /* Sixteen products are added to four sums. Two products of 8 bits fit 16 bits, as no weight is -128. */
 static inline int32x4_t mul_sixteen(int32x4_t sums, int8x16_t u, int8x16_t t)
 {
@@ -89,12 +87,19 @@ static APART void tile_one(const struct place *p, const int8_t *weight, const st
     }
 }
 
-static void tile(const struct place *p, int32_t count, const int8_t *weight, const struct quad *q,
+static void tile(struct place *p, int32_t count, struct run run, const int8_t *weight, const struct quad *q,
                  const struct view *v, int8_t *y)
 {
-    if (count == 4) {
-        tile_four(p, weight, q, v, y);
-    } else {
+    int32_t i;
+    if (count < 4) {
         tile_one(p, weight, q, v, y);
+        return;
+    }
+    for (; run.tiles > 0; run.tiles--) {
+        tile_four(p, weight, q, v, y);
+        for (i = 0; i < 4; i++) {
+            p[i].at += run.step;
+        }
+        y += 4 * v->outs;
     }
 }

@@ -5,9 +5,16 @@ struct place {
     int32_t skip, more;
 };
 
-/* What a tile reads: `rows` runs of `row` bytes of each window, `block` bytes of weights for four output channels. */
+/* Tiles side by side whose windows all lie in place: so many, the first of which is told by its places, and the bytes
+   from one to the next. */
+struct run {
+    int32_t tiles, step;
+};
+
+/* What a tile reads: `rows` runs of `row` bytes of each window, `block` bytes of weights for four output channels;
+   `more` says whether anything is added to the sums of a window. */
 struct view {
-    int32_t rows, row, block, outs, zero;
+    int32_t rows, row, block, outs, zero, more;
 };
 
 #if defined(HELIUM)
@@ -44,11 +51,19 @@ static APART void copy_rows(const int8_t *restrict from, int32_t from_step, int8
                             int32_t rows, int32_t count)
 {
     int32_t i;
+    for (; count >= 64 && rows > 0; rows--) {
+        for (i = 0; i < count - 64; i += 64) {
+            vst1q_s8_x4(to + i, vld1q_s8_x4(from + i));
+        }
+        vst1q_s8_x4(to + count - 64, vld1q_s8_x4(from + count - 64));
+        from += from_step;
+        to += to_step;
+    }
     for (; count >= 16 && rows > 0; rows--) {
         for (i = 0; i < count - 16; i += 16) {
-            memcpy(to + i, from + i, 16);
+            vst1q_s8(to + i, vld1q_s8(from + i));
         }
-        memcpy(to + count - 16, from + count - 16, 16);
+        vst1q_s8(to + count - 16, vld1q_s8(from + count - 16));
         from += from_step;
         to += to_step;
     }
@@ -78,9 +93,14 @@ static APART void copy_rows(const int8_t *restrict from, int32_t from_step, int8
 
 static inline void fill_patch(int8_t *patch, int32_t taps, int32_t code)
 {
+    const int8x16_t codes = vdupq_n_s8((int8_t)code);
+    const int8x16x4_t four = {{codes, codes, codes, codes}};
     int32_t i;
-    for (i = 0; i < taps - 15; i += 16) {
-        vst1q_s8(patch + i, vdupq_n_s8((int8_t)code));
+    for (i = 0; i < taps - 63; i += 64) {
+        vst1q_s8_x4(patch + i, four);
+    }
+    for (; i < taps - 15; i += 16) {
+        vst1q_s8(patch + i, codes);
     }
     for (; i < taps; i++) {
         patch[i] = (int8_t)code;
@@ -99,16 +119,54 @@ static inline void copy_short_rows(const int8_t *from, int32_t from_step, int8_t
     ZERO_VECTOR(to);
 }
 
-/* Copy a window that is not, or not all, inside the image, or whose columns are dilated. */
+/* The same for four windows `next` bytes apart, into patches `patch` bytes apart. */
+static inline void copy_four(const int8_t *from, int32_t next, int32_t from_step, int8_t *to, int32_t patch,
+                             int32_t to_step, int32_t rows)
+{
+    for (; rows > 0; rows--) {
+        COPY_VECTOR(from, to);
+        COPY_VECTOR(from + next, to + patch);
+        COPY_VECTOR(from + 2 * next, to + 2 * patch);
+        COPY_VECTOR(from + 3 * next, to + 3 * patch);
+        from += from_step;
+        to += to_step;
+    }
+    ZERO_VECTOR(to);
+    ZERO_VECTOR(to + patch);
+    ZERO_VECTOR(to + 2 * patch);
+    ZERO_VECTOR(to + 3 * patch);
+}
+
+/* What no window has: more taps outside than a kernel has rows. */
+#define NOT_FILLED 0xffffffffu
+
+/* As `clip_window`, shorter where nothing is dilated. */
+static inline void clip_taps(int32_t start, int32_t size, int32_t taps, int32_t dilation, int32_t *first, int32_t *last)
+{
+    if (dilation != 1) {
+        clip_window(start, size, taps, dilation, first, last);
+        return;
+    }
+    *first = start < 0 ? -start : 0;
+    *first = *first > taps ? taps : *first;
+    *last = start + taps > size ? size - start : taps;
+    *last = *last < *first ? *first : *last;
+}
+
+/* Copy a window that is not, or not all, inside the image, or whose columns are dilated. `filled` tells which taps of
+   the patch are outside already. */
 static APART void copy_window(const int8_t *restrict x, int8_t *restrict patch, const struct window *p, int32_t top,
-                              int32_t left)
+                              int32_t left, uint32_t *filled)
 {
     const int32_t depth = p->channels, row = p->kernel_width * depth, line = p->width * depth;
     int32_t ky, ky1, kx, kx1;
     const int8_t *from;
-    clip_window(top, p->height, p->kernel_height, p->dilation_y, &ky, &ky1);
-    clip_window(left, p->width, p->kernel_width, p->dilation_x, &kx, &kx1);
-    if (ky1 - ky < p->kernel_height || kx1 - kx < p->kernel_width) {
+    uint32_t taps;
+    clip_taps(top, p->height, p->kernel_height, p->dilation_y, &ky, &ky1);
+    clip_taps(left, p->width, p->kernel_width, p->dilation_x, &kx, &kx1);
+    taps = ((uint32_t)ky << 24) ^ ((uint32_t)ky1 << 16) ^ ((uint32_t)kx << 8) ^ (uint32_t)kx1;
+    if (taps != *filled || p->kernel_height > 127 || p->kernel_width > 127) {
+        *filled = taps;
         fill_patch(patch, p->kernel_height * row, p->zero);
     }
     if (ky == ky1 || kx == kx1) {
@@ -124,6 +182,35 @@ static APART void copy_window(const int8_t *restrict x, int8_t *restrict patch, 
         copy_rows(from, p->dilation_x * depth, patch, depth, kx1 - kx, depth);
         from += p->dilation_y * line;
         patch += row;
+    }
+}
+
+/* The same for kernels of at most 127 rows and columns that are not dilated, and pixels of whole vectors. */
+static APART void copy_border(const int8_t *x, int8_t *patch, const struct window *p, int32_t top, int32_t left,
+                              uint32_t *filled)
+{
+    const int32_t depth = p->channels, row = p->kernel_width * depth, line = p->width * depth;
+    const int32_t ky = top < 0 ? -top : 0, kx = left < 0 ? -left : 0;
+    const int32_t ky1 = p->height - top < p->kernel_height ? p->height - top : p->kernel_height;
+    const int32_t kx1 = p->width - left < p->kernel_width ? p->width - left : p->kernel_width;
+    const uint32_t taps = ((uint32_t)ky << 24) ^ ((uint32_t)ky1 << 16) ^ ((uint32_t)kx << 8) ^ (uint32_t)kx1;
+    int32_t rows = ky1 - ky;
+    if (taps != *filled) {
+        *filled = taps;
+        fill_patch(patch, p->kernel_height * row, p->zero);
+    }
+    if (rows > 0 && kx1 > kx) {
+        const int8_t *from = x + (top + ky) * line + (left + kx) * depth;
+        patch += ky * row + kx * depth;
+        do {
+            int32_t i = (kx1 - kx) * depth;
+            do {
+                i -= 16;
+                COPY_VECTOR(from + i, patch + i);
+            } while (i != 0);
+            from += line;
+            patch += row;
+        } while (--rows != 0);
     }
 }
 

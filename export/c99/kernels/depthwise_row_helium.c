@@ -17,8 +17,8 @@ static inline int16x8_t byte_codes(int32x4_t even, int32x4_t odd, int32_t zero)
     return vreinterpretq_s16_s8(vqmovnbq_s16(vreinterpretq_s8_s16(moved), moved));
 }
 
-/* What a 3x3 kernel needs for eight channels, in the order in which it is read: numbers of even channels before those of
-   odd ones. */
+/* What a 3x3 kernel needs for eight channels, in the order in which it is read: numbers of even channels before those
+   of odd ones. */
 struct nine_taps {
     int32_t bias[8];
     int16_t weight[72];

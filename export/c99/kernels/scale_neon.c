@@ -18,10 +18,3 @@ static inline int8x16_t codes_of(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_
     const int16x8_t second = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
     return vqmovn_high_s16(vqmovn_s16(first), second);
 }
-
-/* The same where `right` may be 0. */
-static inline int32x4_t scale_any(int32x4_t sums, int32x4_t mantissa, int32x4_t right)
-{
-    const int32x4_t high = vqrdmulhq_s32(sums, mantissa);
-    return vrshlq_s32(vsraq_n_s32(high, vandq_s32(high, right), 31), right);
-}
