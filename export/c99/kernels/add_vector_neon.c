@@ -21,11 +21,12 @@ static int32_t add_vector(const int8_t *a, const int8_t *b, int8_t *y, int32_t c
         const int16x8_t u1 = vshlq_s16(vsubl_s8(vget_high_s8(u), zero), half);
         const int16x8_t v0 = vshlq_s16(vsubl_s8(vget_low_s8(v), other_zero), left);
         const int16x8_t v1 = vshlq_s16(vsubl_s8(vget_high_s8(v), other_zero), left);
-#define SUM(half_of, n) \
-    scale_four(vmlal_s16(scale_four(vshll_n_s16(half_of(v##n), 16), scale, right), half_of(u##n), unit), mantissa, exponent)
+#define PART(half_of, n) scale_four(vshll_n_s16(half_of(v##n), 16), scale, right)
+#define SUM(half_of, n) scale_four(vmlal_s16(PART(half_of, n), half_of(u##n), unit), mantissa, exponent)
         const int8x16_t codes = codes_of(SUM(vget_low_s16, 0), SUM(vget_high_s16, 0), SUM(vget_low_s16, 1),
                                          SUM(vget_high_s16, 1), out_zero);
 #undef SUM
+#undef PART
         vst1q_s8(y + i, vminq_s8(vmaxq_s8(codes, low), high));
     }
     return i;
