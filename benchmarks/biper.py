@@ -23,8 +23,8 @@ from edge.dataset import Dataset
 from edge.models import binary_resnet
 from edge.recipes import cross_entropy
 from edge.recipes.binary_export import differing_sums, to_binary_network
-from edge.recipes.binary_layers import SIGN
-from edge.recipes.biper import Stage, set_rule, stages, train_stage
+from edge.recipes.binary_layers import SIGN, SINE_SIGN
+from edge.recipes.biper import set_rule, train_in_one_cycle
 from edge.train import Schedule, logits, train
 from edge.weights import load_weights, save_weights
 from export.atomic import write_file
@@ -33,8 +33,9 @@ from quant.binary_net import run
 from quant.formats import Array
 
 WIDTH, BLOCKS, BATCH = 16, 3, 128
-#: Peak rates and the regulariser, chosen on training images only: `python -m benchmarks.biper_rates`.
-SIGN_RATE, FIRST_RATE, SECOND_RATE, TAU = 0.8, 0.2, 0.3, (0.0, 0.0)
+#: Peak rates, frequency, share of the epochs with sines, regulariser: all chosen on training images only, by
+#: `python -m benchmarks.biper_rates`.
+SIGN_RATE, BIPER_RATE, OMEGA, FIRST_SHARE, TAU = 0.8, 0.6, 10.0, 0.25, 0.0
 METHODS = ("sign", "biper")
 #: Accuracy that BiPer must reach, in percent.
 GOAL = 84.0
@@ -70,45 +71,33 @@ def main() -> None:
         rows += [one, two]
         only = int((right_sign & ~right_biper).sum()), int((right_biper & ~right_sign).sum())
         pairs.append({"seed": job.seed, "right_only_with_sign": only[0], "right_only_with_biper": only[1]})
-    settings = {"epochs": options.epochs, "batch": BATCH, "width": WIDTH, "blocks": BLOCKS, "tau": TAU}
-    rates = {"sign_rate": SIGN_RATE, "first_rate": FIRST_RATE, "second_rate": SECOND_RATE}
-    record = {"environment": environment(), "settings": settings | rates, "results": rows, "pairs": pairs}
+    settings = {"epochs": options.epochs, "batch": BATCH, "width": WIDTH, "blocks": BLOCKS, "sign_rate": SIGN_RATE}
+    biper = {"biper_rate": BIPER_RATE, "omega": OMEGA, "first_share": FIRST_SHARE, "tau": TAU}
+    record = {"environment": environment(), "settings": settings | biper, "results": rows, "pairs": pairs}
     write_results("biper", record, _table(rows, pairs, options.epochs))
 
 
-def new_module(dataset: Dataset, seed: int) -> Any:
-    """Build the untrained network."""
+def new_module(dataset: Dataset, seed: int, omega: float = OMEGA) -> Any:
+    """Build the untrained network. Its weights depend on the seed alone."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = binary_resnet.build(dataset.preprocess.shape, len(dataset.labels), WIDTH, BLOCKS)
+        module = binary_resnet.build(dataset.preprocess.shape, len(dataset.labels), WIDTH, BLOCKS, omega=omega)
     return module.to(memory_format=torch.channels_last)  # a tenth faster on a CPU
 
 
 def _trained(job: Job, method: str) -> tuple[Any, dict[str, Any]]:
     """Train by one method, or load what an earlier call trained."""
-    module = new_module(job.dataset, job.seed)
+    module, rate = new_module(job.dataset, job.seed), {"sign": SIGN_RATE, "biper": BIPER_RATE}[method]
+    schedule = Schedule(epochs=job.epochs, batch=BATCH, rate=rate, seed=job.seed)
     if method == "sign":
         set_rule(module, SIGN)
-        schedule = Schedule(epochs=job.epochs, batch=BATCH, rate=SIGN_RATE, seed=job.seed)
-        plain = _kept(job, "sign", module, asdict(schedule), lambda: _plain(module, job.dataset, schedule))
-        return module, plain
-    first, second = stages(
-        Schedule(epochs=job.epochs // 2, batch=BATCH, rate=FIRST_RATE, seed=job.seed),
-        second_epochs=job.epochs - job.epochs // 2,
-        second_rate=SECOND_RATE,
-        tau=TAU,
-    )
-    one = _kept(job, "biper-1", module, asdict(first), lambda: _stage(module, job.dataset, first))
-    set_rule(module, second.rule)
-    two = _kept(job, "biper-2", module, asdict(second), lambda: _stage(module, job.dataset, second))
-    return module, {
-        "accuracy": two["accuracy"],
-        "first_stage_accuracy": one["accuracy"],
-        "quantisation_errors": [one["quantisation_errors"], two["quantisation_errors"]],
-        "train_s": one["train_s"] + two["train_s"],
-    }
+        return module, _kept(job, method, module, asdict(schedule), lambda: _plain(module, job.dataset, schedule))
+    first = round(FIRST_SHARE * job.epochs)
+    set_rule(module, SINE_SIGN)  # what the last epoch leaves
+    settings = asdict(schedule) | {"omega": OMEGA, "first_epochs": first, "tau": TAU}
+    return module, _kept(job, method, module, settings, lambda: _both(module, job.dataset, schedule, first))
 
 
 def _kept(job: Job, name: str, module: Any, settings: dict[str, Any], work: Any) -> dict[str, Any]:
@@ -131,8 +120,8 @@ def _plain(module: Any, dataset: Dataset, schedule: Schedule) -> dict[str, Any]:
     return {"accuracy": train(module, dataset, cross_entropy.RECIPE, schedule, show=False)}
 
 
-def _stage(module: Any, dataset: Dataset, stage: Stage) -> dict[str, Any]:
-    accuracy, errors = train_stage(module, dataset, stage, show=False)
+def _both(module: Any, dataset: Dataset, schedule: Schedule, first: int) -> dict[str, Any]:
+    accuracy, errors = train_in_one_cycle(module, dataset, schedule, first_epochs=first, tau=TAU, show=False)
     return {"accuracy": accuracy, "quantisation_errors": [round(error, 4) for error in errors]}
 
 
@@ -164,16 +153,18 @@ def _measured(job: Job, method: str) -> tuple[dict[str, Any], Array]:
 
 
 def _table(rows: list[dict[str, Any]], pairs: list[dict[str, int]], epochs: int) -> str:
-    first = rows[0]
+    first, first_epochs = rows[0], round(FIRST_SHARE * epochs)
     mean = {m: 100 * np.mean([r["accuracy"] for r in rows if r["method"] == m]) for m in METHODS}
     lines = [
         "# Binary weights on Fashion-MNIST: BiPer against sign with straight-through",
         "",
         f"ResNet-8 of binary 3x3 convolutions ({first['binary_weights']:,} binary weights in "
         f"{first['binary_weight_bytes']:,} bytes), float first and last layer, 60,000 training and 10,000 test images,",
-        f"{epochs} epochs in total for each method (BiPer: half in each stage), batch {BATCH}. Same initial weights,",
-        "float parts and activation gradients; peak rates chosen for each on training images only (`biper_rates.md`;",
-        "BiPer's are the largest that were tried). The times are from a loaded machine.",
+        f"{epochs} epochs and one cycle of the rate for each method, batch {BATCH}. BiPer (omega {OMEGA:g}, tau "
+        f"{TAU:g}): {first_epochs} with sines,",
+        "then their signs. Same initial weights, float parts and activation gradients. Peak rates "
+        f"{SIGN_RATE} (sign) and {BIPER_RATE} (BiPer);",
+        "all settings are chosen on training images only (`biper_rates.md`). The times are from a loaded machine.",
         "",
         "| method | seed | test accuracy | by XNOR-popcount | sums that differ from the float convolution | "
         "labels that differ | training |",
@@ -197,20 +188,21 @@ def _table(rows: list[dict[str, Any]], pairs: list[dict[str, int]], epochs: int)
         f"- at least {GOAL} % with BiPer: {'holds' if mean['biper'] >= GOAL else 'does not hold'}",
         f"- better than sign with straight-through, every seed: {'holds' if better else 'does not hold'}",
         "",
-        *_errors(rows),
+        *_errors(rows, epochs),
     ]
     return "\n".join([*lines, ""])
 
 
-def _errors(rows: list[dict[str, Any]]) -> list[str]:
+def _errors(rows: list[dict[str, Any]], epochs: int) -> list[str]:
     """Return what the quantisation error did in each stage."""
-    lines = [f"Quantisation error, mean |sin - sign(sin)|, with tau {TAU[0]} and {TAU[1]}:", ""]
+    first = round(FIRST_SHARE * epochs)
+    lines = ["Quantisation error, mean |sin - sign(sin)|:", ""]
     for row in rows:
         if row["method"] == "biper":
-            one, two = row["quantisation_errors"]
+            errors = row["quantisation_errors"]
             lines.append(
-                f"- seed {row['seed']}: {one[0]} at the start, {one[-1]} after stage 1 (accuracy with sines "
-                f"{row['first_stage_accuracy']:.2%}), {two[-1]} after stage 2"
+                f"- seed {row['seed']}: {errors[0]} at the start, {errors[first]} after stage 1, "
+                f"{errors[-1]} after stage 2"
             )
     return lines
 
