@@ -20,7 +20,7 @@ from export.arm_m import TARGET
 SPACE = space_of(TARGET.capability)
 #: Networks on CPUs with an instruction set of their own; `benchmarks/arm_parity.py` runs 200 on all. The first few use
 #: every kernel; `python -m benchmarks.covering` chooses such seeds.
-SEEDS = (269, 7, 32, 40, 0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+SEEDS = (269, 7, 40, 184, 0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 #: Networks on CPUs whose instruction set another one here has too.
 FEWER = 8
 ALIKE = ("qemu-aarch64-a53", "mps2-an500", "mps2-an505")
