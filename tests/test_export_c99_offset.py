@@ -20,7 +20,8 @@ from quant.program import lower
 from quant.reference import run
 from tests.single_ops import all_codes, conv_graph, quant
 
-RUNTIMES = [HOST, *(find_runtime(name) for name in ("mps2-an385", "mps2-an386"))]
+NAMES = ("mps2-an385", "mps2-an386", "mps3-an547", "qemu-aarch64", "qemu-aarch64-a76")
+RUNTIMES = [HOST, *(find_runtime(name) for name in NAMES)]
 WIDE = find_format("int9")
 
 
@@ -64,6 +65,7 @@ CASES = (
     (ops.Conv(), 8, 9, (1, 1)),
     (ops.Conv(pads=(1, 1, 1, 1), groups=6), 6, 6, (3, 3)),
     (ops.Conv(pads=(2, 2, 2, 2), groups=8), 8, 8, (5, 5)),
+    (ops.Conv(pads=(1, 0, 1, 1), strides=(2, 2), groups=27), 27, 27, (3, 3)),
 )
 
 

@@ -123,13 +123,37 @@ static APART void depthwise_eight(const struct ring *p, const int32_t *offsets, 
     }
 }
 
+/* Eight channels of a row whose weights are short of an offset, with which they fit no byte: products of 16 bits. */
+static APART void depthwise_eight_wide(const struct ring *p, const int32_t *offsets, const int8_t *from,
+                                       const int8_t *weight, const struct quad *q, int8_t *restrict y)
+{
+    const int32_t channels = p->channels, step = p->stride * channels, taps = p->kernel_height * p->kernel_width;
+    const int32x4_t bias0 = every_second(q->bias, 0), bias1 = every_second(q->bias, 1);
+    const int32x4_t mantissa0 = every_second(q->mantissa, 0), mantissa1 = every_second(q->mantissa, 1);
+    const int32x4_t shift0 = every_second(q->shift, 0), shift1 = every_second(q->shift, 1);
+    const int16_t missing = (int16_t)p->weight_zero;
+    int32_t n, i;
+    for (n = p->count; n > 0; n--) {
+        const int8_t *w = weight;
+        int32x4_t even = bias0, odd = bias1;
+        for (i = 0; i < taps; i++) {
+            const int16x8_t x = vldrbq_s16(from + offsets[i]), whole = vaddq_n_s16(vldrbq_s16(w), missing);
+            even = vaddq_s32(even, vmullbq_int_s16(x, whole));
+            odd = vaddq_s32(odd, vmulltq_int_s16(x, whole));
+            w += channels;
+        }
+        vstrbq_s16(y, byte_codes(scale_four(even, mantissa0, shift0), scale_four(odd, mantissa1, shift1), p->zero));
+        from += step;
+        y += channels;
+    }
+}
+
 static void depthwise_row(const struct ring *p, const int8_t *weight, const struct quad *quads, int8_t *y)
 {
     const int32_t channels = p->channels, height = p->kernel_height, width = p->kernel_width;
     int32_t offsets[MOST_TAPS];
     int32_t c = 0, i, j;
-    /* Weights that are short of something do not fit a byte with it. */
-    if (height * width > MOST_TAPS || p->weight_zero != 0) {
+    if (height * width > MOST_TAPS) {
         depthwise_rest(p, weight, quads, y, 0);
         return;
     }
@@ -140,7 +164,9 @@ static void depthwise_row(const struct ring *p, const int8_t *weight, const stru
         }
     }
     for (; c < channels - 7; c += 8) {
-        if (height == 3 && width == 3) {
+        if (p->weight_zero != 0) {
+            depthwise_eight_wide(p, offsets, p->rows + c, weight + c, quads + c / 4, y + c);
+        } else if (height == 3 && width == 3) {
             struct nine_taps taps;
             nine_taps(p, weight + c, quads + c / 4, &taps);
             depthwise_three(p, offsets, p->rows + c, &taps, y + c);

@@ -118,13 +118,36 @@ static APART void depthwise_eight(const struct ring *p, const int32_t *offsets, 
     }
 }
 
+/* Eight channels of a row whose weights are short of an offset, with which they fit no byte: products of 16 bits. */
+static APART void depthwise_eight_wide(const struct ring *p, const int32_t *offsets, const int8_t *from,
+                                       const int8_t *weight, const struct quad *q, int8_t *restrict y)
+{
+    const int32_t channels = p->channels, step = p->stride * channels, taps = p->kernel_height * p->kernel_width;
+    const int16x8_t zero = vdupq_n_s16((int16_t)p->zero), missing = vdupq_n_s16((int16_t)p->weight_zero);
+    int32_t n, i;
+    for (n = p->count; n > 0; n--) {
+        const int8_t *w = weight;
+        int32x4_t a = vld1q_s32(q[0].bias), b = vld1q_s32(q[1].bias);
+        int16x8_t codes;
+        for (i = 0; i < taps; i++) {
+            const int16x8_t whole = vaddw_s8(missing, vld1_s8(w)), x = vmovl_s8(vld1_s8(from + offsets[i]));
+            a = vmlal_s16(a, vget_low_s16(x), vget_low_s16(whole));
+            b = vmlal_high_s16(b, x, whole);
+            w += channels;
+        }
+        codes = vqmovn_high_s32(vqmovn_s32(scale_quad(a, q)), scale_quad(b, q + 1));
+        vst1_s8(y, vqmovn_s16(vqaddq_s16(codes, zero)));
+        from += step;
+        y += channels;
+    }
+}
+
 static void depthwise_row(const struct ring *p, const int8_t *weight, const struct quad *quads, int8_t *y)
 {
     const int32_t channels = p->channels, height = p->kernel_height, width = p->kernel_width;
     int32_t offsets[MOST_TAPS];
     int32_t c = 0, i, j;
-    /* Weights that are short of something do not fit a byte with it. */
-    if (height * width > MOST_TAPS || p->weight_zero != 0) {
+    if (height * width > MOST_TAPS) {
         depthwise_rest(p, weight, quads, y, 0);
         return;
     }
@@ -133,6 +156,9 @@ static void depthwise_row(const struct ring *p, const int8_t *weight, const stru
         for (j = 0; j < width; j++) {
             offsets[i * width + j] = row + j * p->dilation * channels;
         }
+    }
+    for (; p->weight_zero != 0 && c < channels - 7; c += 8) {
+        depthwise_eight_wide(p, offsets, p->rows + c, weight + c, quads + c / 4, y + c);
     }
     while (height == 3 && width == 3 && c < channels - 7) {
         const int8_t *const rows[3] = {p->rows + offsets[0] + c, p->rows + offsets[3] + c, p->rows + offsets[6] + c};
