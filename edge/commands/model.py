@@ -136,7 +136,7 @@ def evaluate(
     help="How applications bring images of another size to the network's; crop- takes the middle in its shape.",
 )
 @click.option("--name", help="The bundle's name; default: the model's.")
-@click.option("--softmax", is_flag=True, help="arm-a: one more .tflite file that ends in probabilities, for apps.")
+@click.option("--softmax", is_flag=True, help="With arm-a, one more .tflite file that ends in probabilities.")
 @output_option
 @force_option
 def export(
