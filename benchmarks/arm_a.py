@@ -1,31 +1,35 @@
 """Instructions of one inference on emulated Cortex-A: LiteRT, tflite-runtime, ONNX Runtime, OpenVINO, generated C.
 
-    python -m benchmarks.arm_a --data FOLDER
+    python -m benchmarks.arm_a --data FOLDER [--network resnet8 ...]
 
 All are counted between the same markers (getppid) by the same plugin in qemu-aarch64, one thread, batch 1, the same
-quantised network and inputs. Needs `python -m devices.pi.setup`. Writes `benchmarks/results/arm_a.json` and `.md`.
+quantised network and inputs. The quantised file of another tool (Coral's MobileNet) runs as it is. Needs
+`python -m devices.pi.setup`. Writes `benchmarks/results/arm_a.json` and `.md`.
 Counts are not time: an emulator has no pipeline, no cache and no memory waits.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import arm_a_original
+from benchmarks.arm_networks import MOBILENET, Case, mobilenet
 from benchmarks.networks import Network, keyword_spotting, resnet8
-from benchmarks.results import environment, write_results
+from benchmarks.results import FOLDER, environment, write_results
 from devices.emulators import icount, qemu_user
 from devices.emulators.machine import open_part
 from devices.errors import DeviceError
 from devices.pi import session as pi
-from devices.pi.cores import Core
-from devices.pi.system import GUESTS, PAIRS, Guest, counter_options, execute, missing, runtime_name
+from devices.pi.cores import CORES, Core
+from devices.pi.system import GUESTS, LITERT, PAIRS, Guest, counter_options, execute, missing, runtime_name
 from devices.runtimes import find_runtime
 from export import arm_a, arm_m, host
 from export.runtimes.tflite_part import TINY_INPUT, TINY_MODEL
@@ -35,10 +39,12 @@ from quant.graph import Graph, macs
 from quant.onnx_import import load_onnx
 from quant.program import lower
 from quant.ptq import quantise
-from quant.reference import quantise_input, run
+from quant.reference import fast_dot, quantise_input, run
 from quant.scheme import parse_scheme
 
-NETWORKS: tuple[Callable[[Path], Network], ...] = (resnet8, keyword_spotting)
+NETWORKS: tuple[tuple[str, Callable[[Path], Network]], ...] = (("resnet8", resnet8), ("kws_dscnn", keyword_spotting))
+#: Coral's file, and its name in the table.
+ORIGINAL = "mobilenet_coral"
 SCHEME = "w8a8"
 CALIBRATION, IMAGES = 200, 8
 C_MACHINES = {"cortex-a72": qemu_user.A72, "cortex-a76": qemu_user.A76}
@@ -48,16 +54,59 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    data = parser.parse_args().data
-    rows: list[Row] = []
+    names = [name for name, _ in NETWORKS] + [ORIGINAL]
+    parser.add_argument("--network", action="append", choices=names, help="only this one; rows of others are kept")
+    options = parser.parse_args()
+    wanted = options.network or names
+    rows, notes = _kept(wanted)
     fixed = _fixed_costs()
-    for load in NETWORKS:
-        rows += _network(load(data))
+    for name in wanted:
+        if name == ORIGINAL:
+            found, notes = _original(options.data)
+            rows += found
+        else:
+            rows += _network(name, dict(NETWORKS)[name](options.data))
         record = {"environment": environment(), "images": IMAGES, "scheme": SCHEME, "rows": rows, "fixed": fixed}
-        write_results("arm_a", record, _table(rows, fixed))
+        write_results("arm_a", record | {"delegates": notes}, _table(rows, fixed, notes))
 
 
-def _network(network: Network) -> list[Row]:
+def _kept(wanted: list[str]) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows of other networks, and what delegates took, from an earlier run."""
+    path = FOLDER / "arm_a.json"
+    old = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    rows = [row for row in old["rows"] if row["network"] not in wanted]
+    return rows, {} if ORIGINAL in wanted else old.get("delegates", {})
+
+
+def _original(data: Path) -> tuple[list[Row], dict[str, str]]:
+    """Return rows of a file that another tool quantised, and which of its operators no delegate took, by core."""
+    case = mobilenet(data)
+    expected = run(lower(case.graph), case.codes, fast_dot)[case.graph.output]
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "arm-m").mkdir()
+        arm_m.TARGET.write(Source("net", case.graph, case.codes, expected), Path(work) / "arm-m")
+        found = [_ours(cpu, Path(work), case.graph, case.codes) for cpu in C_MACHINES]
+    notes: dict[str, str] = {}
+    found += [each for core in CORES for each in _bodies(core, data / MOBILENET, case, notes)]
+    return [_row(ORIGINAL, sum(macs(case.graph).values()), expected, *item) for item in found], notes
+
+
+def _bodies(core: Core, path: Path, case: Case, notes: dict[str, str]) -> Iterator[tuple[str, str, Any, Any]]:
+    """Run the file in the runtimes of a core; only codes of logits can be compared with the reference's."""
+    for part, body in arm_a_original.bodies(path, case.graph.output):
+        for guest in arm_a_original.GUESTS:
+            name, reason = f"{_package(guest)}, {part}", missing(guest, core)
+            if reason:
+                yield core.cpu, f"{name}: not run, {reason}", None, None
+                continue
+            counts, codes = arm_a_original.measure(guest, core, body, case.codes)
+            yield core.cpu, name, counts, codes if part == arm_a_original.AT_LOGITS else None
+            if guest is LITERT:
+                own = arm_a_original.left_over(arm_a_original.operators(core, body))
+                notes[f"{core.cpu}, {part}"] = ", ".join(own) or "none"
+
+
+def _network(name: str, network: Network) -> list[Row]:
     graph = quantise(load_onnx(network.path), parse_scheme(SCHEME), network.calibration[:CALIBRATION])
     codes = quantise_input(graph.quant(graph.input), network.test[:IMAGES])
     expected = run(lower(graph), codes)[graph.output]
@@ -70,8 +119,8 @@ def _network(network: Network) -> list[Row]:
         found = [_ours(cpu, Path(work), graph, codes) for cpu in C_MACHINES]
         found += [_runtime(guest, core, Path(work), graph, codes) for guest, core in PAIRS]
         here = {guest.name: _steps_here(guest, Path(work), graph, codes, expected) for guest in GUESTS}
-    rows = [_row(network.name, total, expected, *item) for item in found]
-    return [{**row, "steps_here": here.get(row["executed_by"].split(" ")[0].removeprefix("ai-edge-"))} for row in rows]
+    rows = [_row(name, total, expected, *item) for item in found]
+    return [row | {"steps_here": here.get(row["executed_by"].split(" ")[0].removeprefix("ai-edge-"))} for row in rows]
 
 
 def _steps_here(guest: Guest, work: Path, graph: Graph, codes: Array, expected: Array) -> int | None:
@@ -100,17 +149,22 @@ def _runtime(guest: Any, core: Any, work: Path, graph: Graph, codes: Array) -> t
         return core.cpu, f"{guest.name}: not run, {reason}", None, None
     session = pi.open_session(guest, core, work / guest.target, "net", graph)
     try:
-        return core.cpu, guest.packages[0].replace("==", " "), session.instructions(codes), session.run(codes)
+        return core.cpu, _package(guest), session.instructions(codes), session.run(codes)
     except DeviceError as error:
         return core.cpu, f"{guest.name}: not run, {error}", None, None
+
+
+def _package(guest: Guest) -> str:
+    return guest.packages[0].replace("==", " ")
 
 
 def _row(network: str, total: int, expected: Array, cpu: str, name: str, counts: Any, codes: Any) -> Row:
     row: Row = {"network": network, "macs": total, "cpu": cpu, "executed_by": name, "instructions": None}
     if counts is not None:
         middle = statistics.median(counts)
-        difference = np.abs(codes.astype(int) - expected.astype(int))
         row |= {"instructions": middle, "least": min(counts), "most": max(counts), "per_mac": middle / total}
+    if codes is not None:
+        difference = np.abs(codes.astype(int) - expected.astype(int))
         row |= {"differing": int((difference > 0).sum()), "outputs": difference.size, "steps": int(difference.max())}
         row["labels_kept"] = int((codes.argmax(1) == expected.argmax(1)).sum())
         row["labels"] = len(set(expected.argmax(1).tolist()))
@@ -137,7 +191,7 @@ def _tiny(guest: Guest, core: Core) -> float:
         return statistics.median(icount.per_inference(icount.read(work / "icount.txt")))
 
 
-def _table(rows: list[Row], fixed: dict[str, float]) -> str:
+def _table(rows: list[Row], fixed: dict[str, float], notes: dict[str, str]) -> str:
     lines = [
         "# Instructions of one inference on emulated Cortex-A",
         "",
@@ -151,17 +205,32 @@ def _table(rows: list[Row], fixed: dict[str, float]) -> str:
         "| network | core | executed by | instructions | per MAC | spread | steps | here | labels |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    return "\n".join([*lines, *map(_line, sorted(rows, key=lambda r: (r["network"], r["cpu"])))]) + "\n"
+    lines += map(_line, sorted(rows, key=lambda r: (r["network"], r["cpu"])))
+    return "\n".join([*lines, *_delegates(notes)]) + "\n"
+
+
+def _delegates(notes: dict[str, str]) -> list[str]:
+    if not notes:
+        return []
+    lines = [
+        "",
+        f"`{ORIGINAL}` is a file that another tool quantised (uint8, weights with zero points), run as it is; the",
+        "generated C is of the imported network, which ends at the logits. Operators that LiteRT's XNNPACK delegate",
+        "did not take, and LiteRT's own kernels executed:",
+        "",
+    ]
+    return lines + [f"- {where}: {names}" for where, names in notes.items()]
 
 
 def _line(row: Row) -> str:
     if row["instructions"] is None:
         return f"| {row['network']} | {row['cpu']} | {row['executed_by']} | | | | | | |"
-    here = "" if row["steps_here"] is None else row["steps_here"]
+    here = "" if row.get("steps_here") is None else row["steps_here"]
+    kept = f"{row['labels_kept']}/{IMAGES}" if "labels_kept" in row else ""
     spread = (row["most"] - row["least"]) / row["instructions"]
     return (
         f"| {row['network']} | {row['cpu']} | {row['executed_by']} | {row['instructions']:,.0f} | {row['per_mac']:.3f} "
-        f"| {100 * spread:.2f} % | {row['steps']} | {here} | {row['labels_kept']}/{IMAGES} |"
+        f"| {100 * spread:.2f} % | {row.get('steps', '')} | {here} | {kept} |"
     )
 
 

@@ -192,15 +192,39 @@ def with_outputs(data: bytes, names: Sequence[str]) -> bytes:
     Raises:
         ExportError: a tensor is not in the file.
     """
-    import flatbuffers
-
     model = read(data)
     graph = model.subgraphs[0]
+    graph.outputs = _ints([_place(graph, name) for name in names])
+    return _packed(model)
+
+
+def ending_at(data: bytes, name: str) -> bytes:
+    """Return the same file without the operators behind a tensor, which becomes the output.
+
+    Raises:
+        ExportError: the tensor is not in the file, or no operator makes it.
+    """
+    model = read(data)
+    graph = model.subgraphs[0]
+    place = _place(graph, name)
+    makers = [number for number, operator in enumerate(graph.operators) if place in operator.outputs]
+    if not makers:
+        raise ExportError(f"no operator of the .tflite file makes the tensor '{name}'; choose another.")
+    graph.operators = graph.operators[: makers[0] + 1]
+    graph.outputs = _ints([place])
+    return _packed(model)
+
+
+def _place(graph: Any, name: str) -> int:
     places = {tensor.name.decode(): place for place, tensor in enumerate(graph.tensors)}
-    missing = [name for name in names if name not in places]
-    if missing:
-        raise ExportError(f"the .tflite file has no tensor '{missing[0]}'; it was not written from this graph.")
-    graph.outputs = _ints([places[name] for name in names])
+    if name not in places:
+        raise ExportError(f"the .tflite file has no tensor '{name}'; it was not written from this graph.")
+    return places[name]
+
+
+def _packed(model: Any) -> bytes:
+    import flatbuffers
+
     model.buffers = [_AlignedBuffer(b"" if buffer.data is None else bytes(buffer.data)) for buffer in model.buffers]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), IDENTIFIER)

@@ -4,11 +4,13 @@
 
 RUNTIME is `litert`, `litert-ref`, `tflite-runtime`, `onnxruntime` or `openvino`. Every image is run alone, and between
 two pairs of getppid calls, which do nothing and which the instruction counter takes as markers: first nothing at all,
-then the inference. The first image is run once before, unmarked.
+then the inference. The first image is run once before, unmarked. `litert-ops` runs nothing and writes, as JSON, the
+operators that LiteRT lists once its delegates have taken theirs: [name, inputs, outputs] each.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +34,18 @@ def tflite(runtime: str, model: str) -> Steps:
     given = made.get_input_details()[0]["index"]
     outputs = [detail["index"] for detail in made.get_output_details()]
     return lambda x: made.set_tensor(given, x), made.invoke, lambda: [made.get_tensor(i) for i in outputs]
+
+
+def operators(model: str) -> str:
+    """Return LiteRT's list of operators; what a delegate took is still in it, and the delegate behind."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    made = Interpreter(model_path=model, num_threads=1)
+    made.allocate_tensors()
+    listed = made._get_ops_details()
+    return json.dumps(
+        [[op["op_name"], [int(i) for i in op["inputs"]], [int(i) for i in op["outputs"]]] for op in listed]
+    )
 
 
 def onnxruntime(model: str) -> Steps:
@@ -75,6 +89,9 @@ def openvino(model: str) -> Steps:
 
 def main(runtime: str, model: str, inputs: str, outputs: str) -> None:
     """Run every image and write the outputs, stacked, by number."""
+    if runtime == "litert-ops":
+        np.savez(outputs, **{"0": np.array(operators(model))})
+        return
     openers: dict[str, Callable[[str], Steps]] = {"onnxruntime": onnxruntime, "openvino": openvino}
     place, infer, fetch = openers[runtime](model) if runtime in openers else tflite(runtime, model)
     images, rows = np.load(inputs), list[list[Any]]()
