@@ -1,0 +1,1 @@
+"""Pipes of fixed latency: from accumulators or codes to codes."""
