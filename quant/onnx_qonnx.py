@@ -62,6 +62,11 @@ def _integer(build: Build, node: Any) -> Stored:
         scale, axis = _scales(build, node)
         return Stored(Quant(INT32, scale, zero, axis), "int32")
     low, high = (-(1 << (bits - 1)) + narrow, (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1 - narrow)
+    if not signed and zero == 0 and bits > 1 and build.is_constant(node.input[0]):
+        # Weights have no zero point, so that unsigned ones cannot be stored shifted.
+        scale, axis = _scales(build, node)
+        fmt = integer(bits, signed=False)
+        return Stored(Quant(fmt, scale, 0, axis), fmt.name, 0, None if not narrow else (low, high))
     fmt, shift = integer(max(bits, 2)), 0 if signed or bits == 1 else 1 << (bits - 1)
     limits = (low - shift, high - shift)
     scale, axis = _scales(build, node)

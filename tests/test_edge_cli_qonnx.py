@@ -1,0 +1,58 @@
+"""QONNX on the command line: written by `convert --form qonnx`, read by every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from edge.cli import main
+from edge.data import load
+from quant import graph_file
+from quant.onnx_import import load_onnx
+from quant.ptq import quantise
+from quant.scheme import parse_scheme
+from tests.tiny import needs_training, write_onnx
+
+needs_training()
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch) -> Path:
+    """A folder with a float network and its w8a8 and E4M3 forms, and the person standing in it."""
+    monkeypatch.chdir(tmp_path)
+    write_onnx(tmp_path / "mine.onnx")
+    digits, floating = load("digits"), load_onnx(tmp_path / "mine.onnx")
+    for scheme in ("w8a8", "we4m3-ae4m3"):
+        graph = quantise(floating, parse_scheme(scheme), digits.preprocess.apply(digits.x_train[:64]))
+        (tmp_path / f"{scheme}.graph").write_bytes(graph_file.to_bytes(graph))
+    return tmp_path
+
+
+def invoke(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exit_code == code, (result.stderr, result.exception)
+    return result.stdout if code == 0 else result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("scheme", ["w8a8", "we4m3-ae4m3"])
+def test_a_network_goes_to_qonnx_and_back(desk, scheme):
+    assert "quantised" in invoke("convert", f"{scheme}.graph", "--form", "qonnx", "-o", "net.onnx")
+    kinds = {node.op_type for node in onnx.load(desk / "net.onnx").graph.node}
+    assert ("Quant" in kinds) == (scheme == "w8a8")
+    assert ("FloatQuant" in kinds) == (scheme == "we4m3-ae4m3")
+    assert "QuantizeLinear" not in kinds
+    found = [json.loads(invoke("eval", name, "--data", "digits", "--json")) for name in (f"{scheme}.graph", "net.onnx")]
+    assert found[0] == found[1]
+    assert found[0]["accuracy"] > 0.8
+
+
+def test_what_qonnx_cannot_be_is_refused(desk):
+    message = invoke("convert", "mine.onnx", "--form", "qonnx", "-o", "net.onnx", code=1)
+    assert "is a float graph; QONNX holds quantised ones" in message
+    message = invoke("convert", "w8a8.graph", "--form", "qonnx", "-o", "net.tflite", code=1)
+    assert message == "Error: net.tflite: --form qonnx writes ONNX; name it net.onnx."
+    assert not list(desk.glob("net.*"))
