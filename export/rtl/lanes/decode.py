@@ -1,0 +1,40 @@
+"""Codes taken apart: value = significand * 2^shift units, negated where a minifloat's sign says so.
+
+With z = (exponent field is not 0) a minifloat's significand is {z, mantissa} and its shift max(field, 1) - 1, so that
+subnormals need no case of their own. The raised exponent max(field, 1) differs from the field in its lowest bit alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.rtl.lanes.vector import ZERO, Bits
+from quant.formats import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One code in parts.
+
+    `significand` is signed for integers and unsigned for minifloats, whose `sign` is apart. `raised` is the exponent
+    max(field, 1), empty where it is always 1.
+    """
+
+    lines: tuple[str, ...]
+    significand: Bits
+    sign: str | None
+    raised: Bits
+
+
+def decode(name: str, fmt: Format, code: Bits) -> Operand:
+    """Return the parts of a code."""
+    if not fmt.is_minifloat:
+        return Operand((), code if fmt.signed else (*code, ZERO), None, ())
+    mantissa, field = code[: fmt.mantissa], code[fmt.mantissa : -1]
+    normal = f"{name}_normal"
+    lines: tuple[str, ...] = (f"  wire {normal} = {' | '.join(field)};",)
+    if fmt.exponent == 1:
+        return Operand(lines, (*mantissa, normal), code[-1], ())
+    lowest = f"{name}_lowest"
+    lines += (f"  wire {lowest} = {field[0]} | ~({' | '.join(field[1:])});",)
+    return Operand(lines, (*mantissa, normal), code[-1], (lowest, *field[1:]))
