@@ -48,7 +48,12 @@ def output_labels(graph: Graph, dataset: Dataset) -> tuple[str, ...]:
     Raises:
         EdgeError: the graph's outputs and the data's labels do not go together.
     """
-    outputs, labels = int(np.prod(graph.shape(graph.output)[1:])), dataset.labels
+    return named_outputs(int(np.prod(graph.shape(graph.output)[1:])), dataset)
+
+
+def named_outputs(outputs: int, dataset: Dataset) -> tuple[str, ...]:
+    """Return the name of each of a network's outputs; see `output_labels`."""
+    labels = dataset.labels
     numbers = tuple(str(k) for k in range(outputs))
     if len(labels) == outputs:
         return labels

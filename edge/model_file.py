@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import EdgeError
+from quant.binary_file import SUFFIX as BINARY_SUFFIX
 from quant.elastic import ElasticNetwork, at
 from quant.graph import Graph
 from quant.graph_file import load
@@ -35,6 +36,11 @@ def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, i
     path = Path(model)
     if path.suffix in FILES:
         return _from_file(path)
+    if path.suffix == BINARY_SUFFIX:
+        raise EdgeError(
+            f"'{model}' is a binary network, which has no graph: 'edgemill eval' measures it, and 'edgemill export' "
+            "takes it to arm-m."
+        )
     file, subnet = split_subnet(model)
     if Path(file).suffix == SUFFIX:
         return _at(Path(file), subnet)

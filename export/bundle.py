@@ -160,11 +160,16 @@ def _placed(spec: BundleSpec) -> tuple[Source, ...]:
 
 def _prefixed(part: Source, bundle: str) -> Source:
     """Give a part the C prefix of its bundle: the bundle's name alone for a whole network, else with the part's."""
-    plain = re.sub(r"[^a-z0-9]+", "_", bundle.lower()).strip("_")[:MAX_PREFIX].rstrip("_")
-    if part.c_prefix or not plain:
+    stem = c_stem(bundle)
+    if part.c_prefix or not stem:
         return part
-    stem = plain if plain[0].isalpha() and plain not in C_HEADERS else f"net_{plain}"
     return replace(part, c_prefix=stem if part.name == WHOLE else f"{stem}_{part.name}"[:MAX_NAME].rstrip("_"))
+
+
+def c_stem(title: str) -> str:
+    """Return what names in C begin with for a bundle of this title; empty where it has no letter or digit of ASCII."""
+    plain = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:MAX_PREFIX].rstrip("_")
+    return plain if not plain or (plain[0].isalpha() and plain not in C_HEADERS) else f"net_{plain}"
 
 
 def _write_part(part: Source, folder: Path, target: Target) -> Facts:

@@ -29,6 +29,8 @@ GRAPH = "graph.graph"
 VECTORS = "vectors.npz"
 #: Optional.
 ELASTIC = "network.elastic"
+#: In place of the manifest, in the bundle of a binary network; see `export.binary_bundle`.
+BINARY = "binary.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +103,11 @@ def read_bundle(path: Path) -> Bundle:
     """
     path = Path(path)
     manifest = read_manifest(path)
-    _check_files(path, manifest.files)
+    check_files(path, manifest.files)
     _check_labels(path, manifest)
     parts = tuple(_part(path, record) for record in manifest.parts)
     _check_chain(path, manifest, parts)
-    return Bundle(path, manifest, parts, _certificate(path, manifest.digest))
+    return Bundle(path, manifest, parts, read_certificate(path, manifest.digest))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -115,6 +117,8 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise ExportError(f"{path} is not a folder, so it is no bundle.")
     file = path / MANIFEST
+    if (path / BINARY).is_file() and not file.exists():
+        raise ExportError(f"{path} is the bundle of a binary network: only 'edgemill verify' reads it.")
     if file.is_symlink() or not file.is_file():
         raise ExportError(f"{path} is no bundle: {MANIFEST} is missing or is no regular file.")
     return from_record(strict_json.read(file), str(file))
@@ -155,8 +159,9 @@ def _check_entry(path: Path) -> None:
         raise ExportError(f"{path} is neither a file nor a folder.")
 
 
-def _check_files(path: Path, records: tuple[FileRecord, ...]) -> None:
-    present = set(list_files(path)) - {MANIFEST, CERTIFICATE}
+def check_files(path: Path, records: tuple[FileRecord, ...], manifest: str = MANIFEST) -> None:
+    """Check that a folder holds the files of its manifest, unchanged, and no others; ExportError names the first."""
+    present = set(list_files(path)) - {manifest, CERTIFICATE}
     listed = {record.path for record in records}
     for relative in sorted(listed - present):
         raise ExportError(f"{path / relative} is missing, though the manifest lists it.")
@@ -200,7 +205,7 @@ def _part(path: Path, record: PartRecord) -> BundlePart:
     except QuantError as error:
         raise ExportError(str(error)) from error
     _check_record(folder / GRAPH, graph, record)
-    arrays = _arrays(folder / VECTORS)
+    arrays = read_vectors(folder / VECTORS)
     for name, tensor in (("inputs", graph.input), ("outputs", graph.output)):
         check_vectors(graph, tensor, arrays[name], f"{folder / VECTORS}: {name}")
     if len(arrays["inputs"]) != len(arrays["outputs"]):
@@ -241,7 +246,8 @@ def _check_record(file: Path, graph: Graph, record: PartRecord) -> None:
         raise ExportError(f"{file}: the graph does not have the {record.macs} MACs of the manifest.")
 
 
-def _arrays(file: Path) -> dict[str, Array]:
+def read_vectors(file: Path) -> dict[str, Array]:
+    """Return the arrays `inputs` and `outputs` of a file of test vectors; ExportError when it holds anything else."""
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -285,7 +291,8 @@ def check_chain(manifest: Manifest, vectors: list[tuple[Array, Array]], where: s
         raise ExportError(f"{where}: {len(manifest.labels)} labels for an output of shape {last}.")
 
 
-def _certificate(path: Path, digest: str) -> Mapping[str, object] | None:
+def read_certificate(path: Path, digest: str) -> Mapping[str, object] | None:
+    """Return the record of `parity.json`, or None without one; ExportError: it is another bundle's, or was changed."""
     file = path / CERTIFICATE
     if not file.exists():
         return None

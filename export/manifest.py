@@ -143,7 +143,7 @@ def from_record(record: object, where: str) -> Manifest:
         labels=check_labels(body["labels"], where),
         parts=_parts(body["parts"], where),
         postprocess=check_postprocess(body["postprocess"], where),
-        files=_files(body["files"], where),
+        files=file_records(body["files"], where),
     )
     if body["digest"] != manifest.digest:
         raise ExportError(f"{where}: the digest is not that of the manifest; the bundle was changed after export.")
@@ -232,7 +232,8 @@ def _tensor(value: object, where: str) -> TensorSpec:
     return TensorSpec(shape, fmt.name, scale, typed(record["zero"], int, f"{where}: zero"))
 
 
-def _files(value: object, where: str) -> tuple[FileRecord, ...]:
+def file_records(value: object, where: str) -> tuple[FileRecord, ...]:
+    """Read the list of a bundle's files; ExportError when it is not sorted, or a path leaves the bundle."""
     files = tuple(_file(record, f"{where}: files") for record in typed(value, list, f"{where}: files"))
     paths = [file.path for file in files]
     if paths != sorted(set(paths)):

@@ -116,58 +116,50 @@ def compile_part(machine: Machine, build: Build) -> Path:
 
 
 @dataclass(frozen=True, eq=False)
-class EmulatedSession:
-    """One part on one emulated machine; see `export.runtimes.session.Session`."""
+class Runner:
+    """One part on one emulated machine, for inputs that already are in the part's own types and order.
+
+    `images` are [N, ...] in C memory order; see `devices.emulators.codes` for what comes back.
+    """
 
     machine: Machine
     folder: Path
     name: str
-    graph: Graph
-    scratch: tempfile.TemporaryDirectory[str]
+    work: Path
     limit_s: float
 
-    def run(self, codes: Array) -> Array:
-        """Return the output codes of a batch, [N, ...] in graph layout."""
-        parts = [wire.outputs(self.graph, wire.parse(text), count) for text, count in self._batches(codes, tap=False)]
-        return np.concatenate(parts)
+    def lines(self, images: Array, *, tap: bool = False) -> Iterator[tuple[tuple[wire.Line, ...], int]]:
+        """Yield what the program says about a few images at a time, and how many these are."""
+        build = self.built(Build(self.folder, self.name, self.work, tap))
+        for chunk in _chunks(images):
+            elf = self.machine.link(self.machine, build, chunk)
+            yield wire.parse(self._execute(elf, None)), len(chunk)
 
-    def tensors(self, codes: Array) -> dict[str, Array]:
-        """Return the codes of every step's output for a batch, by tensor name."""
-        parts = [wire.tapped(self.graph, wire.parse(text), count) for text, count in self._batches(codes, tap=True)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    def timed(self, codes: Array) -> Callable[[], None]:
-        """Raise DeviceError: how long an emulator takes says nothing about a device."""
-        raise DeviceError(f"{self.machine.name} is emulated, and emulated time is not time; it counts instructions.")
-
-    def instructions(self, codes: Array) -> tuple[int, ...]:
-        """Return the instructions of each inference of a batch, without those of calling an empty function."""
-        build = self._build(Build(self.folder, self.name, self._work))
+    def instructions(self, images: Array) -> tuple[int, ...]:
+        """Return the instructions of each inference, without those of calling an empty function."""
+        build = self.built(Build(self.folder, self.name, self.work))
         found: list[int] = []
-        for chunk in _chunks(wire.to_device(self.graph, codes)):
+        for chunk in _chunks(images):
             counts = icount.per_inference(self._counted(build, chunk)[0])
             if len(counts) != len(chunk):
                 raise DeviceError(f"{self.machine.name}: {len(counts)} counts for {len(chunk)} inferences.")
             found += counts
         return tuple(found)
 
-    def steps(self, codes: Array) -> tuple[tuple[str, int], ...]:
-        """Return each step's name and instructions for the first of a batch, a few to call the marker included.
-
-        The marker keeps steps apart, so that their sum can differ a little from what an inference takes without it.
-        """
-        build = self._build(Build(self.folder, self.name, self._work, steps=True))
-        counts, text = self._counted(build, wire.to_device(self.graph, codes[:1]))
-        numbers = [line.index for line in wire.parse(text) if line.kind == "step"]
-        names, found = [step.name for step in lower(self.graph).steps], icount.per_step(counts)
-        if len(numbers) != len(found) or max(numbers, default=0) >= len(names):
-            raise DeviceError(f"{self.machine.name}: {len(found)} counts for {len(numbers)} of {len(names)} steps.")
-        totals = dict.fromkeys(numbers, 0)  # a step may come in strips
+    def steps(self, images: Array) -> tuple[tuple[int, int], ...]:
+        """Return number and instructions of every step of the first image; a step may come in strips, which add up."""
+        build = self.built(Build(self.folder, self.name, self.work, steps=True))
+        counts, lines = self._counted(build, images[:1])
+        numbers = [line.index for line in lines if line.kind == "step"]
+        found = icount.per_step(counts)
+        if len(numbers) != len(found):
+            raise DeviceError(f"{self.machine.name}: {len(found)} counts for {len(numbers)} steps.")
+        totals = dict.fromkeys(numbers, 0)
         for number, count in zip(numbers, found, strict=True):
             totals[number] += count
-        return tuple((names[number], count) for number, count in totals.items())
+        return tuple(totals.items())
 
-    def _counted(self, build: Build, images: Array) -> tuple[tuple[icount.Count, ...], bytes]:
+    def _counted(self, build: Build, images: Array) -> tuple[tuple[icount.Count, ...], tuple[wire.Line, ...]]:
         """Return what the instruction counter wrote about a runner of `images`, and what the runner said."""
         icount.check_version(self.machine.emulator.name, icount.qemu_version(self.machine.emulator))
         plugin, report = icount.escaped(icount.build()), build.work / "icount.txt"
@@ -175,40 +167,23 @@ class EmulatedSession:
         report.unlink(missing_ok=True)
         markers = self.machine.markers(elf) + (self._step_markers(elf) if build.steps else "")
         text = self._execute(elf, f"{plugin},{markers},out={icount.escaped(report)}")
-        return icount.read(report), text
+        return icount.read(report), wire.parse(text)
 
     def _step_markers(self, elf: Path) -> str:
         nm = self.machine.nm
         return f",step={address(nm, elf, 'edgemill_step')},resume={address(nm, elf, 'edgemill_resume')}"
 
-    def stack_bytes(self, codes: Array) -> int:
-        """Return the deepest stack of the inferences of a batch: from the call downwards, painted before each."""
-        return max(wire.stack_bytes(wire.parse(text)) for text, _ in self._batches(codes, tap=False))
-
     def footprint(self) -> Footprint:
         """Return what the part takes of flash and RAM, without the runner and without stack."""
-        machine, build = self.machine, self._build(Build(self.folder, self.name, self._work))
+        machine, build = self.machine, self.built(Build(self.folder, self.name, self.work))
         runner = machine.link(machine, build, np.zeros((1, 1), np.int8))
         return footprint(machine.size, machine.nm, machine.alone(machine, build), runner)
 
-    def close(self) -> None:
-        """Remove the work folder."""
-        self.scratch.cleanup()
-
-    @property
-    def _work(self) -> Path:
-        return Path(self.scratch.name)
-
-    def _build(self, build: Build) -> Build:
+    def built(self, build: Build) -> Build:
+        """Return the build, compiled."""
         if not build.object.exists():
             compile_part(self.machine, build)
         return build
-
-    def _batches(self, codes: Array, *, tap: bool) -> Iterator[tuple[bytes, int]]:
-        build = self._build(Build(self.folder, self.name, self._work, tap))
-        for chunk in _chunks(wire.to_device(self.graph, codes)):
-            elf = self.machine.link(self.machine, build, chunk)
-            yield self._execute(elf, None), len(chunk)
 
     def _execute(self, elf: Path, options: str | None) -> bytes:
         what = f"running '{self.name}' on {self.machine.name}"
@@ -223,6 +198,66 @@ class EmulatedSession:
         raise DeviceError(
             f"{what}: {self.machine.emulator.name} {tools.ending(done.code)}: {tools.telling_line(done.stderr)}"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedSession:
+    """One part on one emulated machine; see `export.runtimes.session.Session`."""
+
+    machine: Machine
+    folder: Path
+    name: str
+    graph: Graph
+    scratch: tempfile.TemporaryDirectory[str]
+    limit_s: float
+
+    def run(self, codes: Array) -> Array:
+        """Return the output codes of a batch, [N, ...] in graph layout."""
+        parts = [wire.outputs(self.graph, lines, count) for lines, count in self._lines(codes)]
+        return np.concatenate(parts)
+
+    def tensors(self, codes: Array) -> dict[str, Array]:
+        """Return the codes of every step's output for a batch, by tensor name."""
+        parts = [wire.tapped(self.graph, lines, count) for lines, count in self._lines(codes, tap=True)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def timed(self, codes: Array) -> Callable[[], None]:
+        """Raise DeviceError: how long an emulator takes says nothing about a device."""
+        raise DeviceError(f"{self.machine.name} is emulated, and emulated time is not time; it counts instructions.")
+
+    def instructions(self, codes: Array) -> tuple[int, ...]:
+        """Return the instructions of each inference of a batch, without those of calling an empty function."""
+        return self._runner.instructions(wire.to_device(self.graph, codes))
+
+    def steps(self, codes: Array) -> tuple[tuple[str, int], ...]:
+        """Return each step's name and instructions for the first of a batch, a few to call the marker included.
+
+        The marker keeps steps apart, so that their sum can differ a little from what an inference takes without it.
+        """
+        found = self._runner.steps(wire.to_device(self.graph, codes[:1]))
+        names = [step.name for step in lower(self.graph).steps]
+        if max((number for number, _ in found), default=0) >= len(names):
+            raise DeviceError(f"{self.machine.name}: the program ended a step that none of the {len(names)} is.")
+        return tuple((names[number], count) for number, count in found)
+
+    def stack_bytes(self, codes: Array) -> int:
+        """Return the deepest stack of the inferences of a batch: from the call downwards, painted before each."""
+        return max(wire.stack_bytes(lines) for lines, _ in self._lines(codes))
+
+    def footprint(self) -> Footprint:
+        """Return what the part takes of flash and RAM, without the runner and without stack."""
+        return self._runner.footprint()
+
+    def close(self) -> None:
+        """Remove the work folder."""
+        self.scratch.cleanup()
+
+    @property
+    def _runner(self) -> Runner:
+        return Runner(self.machine, self.folder, self.name, Path(self.scratch.name), self.limit_s)
+
+    def _lines(self, codes: Array, *, tap: bool = False) -> Iterator[tuple[tuple[wire.Line, ...], int]]:
+        return self._runner.lines(wire.to_device(self.graph, codes), tap=tap)
 
 
 def _chunks(images: Array) -> Iterator[Array]:

@@ -157,9 +157,10 @@ def export(
 ) -> None:
     """Export a quantised model as a bundle.
 
-    MODEL is FILE.graph, a QDQ FILE.onnx or a quantised FILE.tflite. The bundles of several targets become folders in
-    OUTPUT.
+    MODEL is FILE.graph, a QDQ FILE.onnx or a quantised FILE.tflite; or FILE.bnn, a binary network, for arm-m. The
+    bundles of several targets become folders in OUTPUT.
     """
+    from edge.binary_eval import is_binary
     from edge.data import with_resize
     from edge.quantizing import ExportJob, export_models, places_of
     from export.targets import find_target
@@ -170,6 +171,12 @@ def export(
         refuse_existing(place, force)
     dataset = with_resize(load_data(data, pixel_scale, mean, std, test_share=1), resize)
     job = ExportJob(model, float_model, dataset, vectors, cut, name, softmax)
+    if is_binary(model):
+        from edge.binary_bundles import export_binary
+
+        binary = export_binary(job, targets, output, overwrite=force)
+        click.echo(f"{output}: arm-m, digest {binary.digest[:16]}")
+        return
     made = export_models(job, targets, output, overwrite=force)
     for place, bundle in zip(places, made, strict=True):
         click.echo(f"{place}: {bundle.manifest.target}, digest {bundle.digest[:16]}")

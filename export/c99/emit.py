@@ -68,7 +68,7 @@ def emit(program: Program, name: str) -> Unit:
         _preamble(name),
         *(kernel_text(kernel).strip().replace("static inline ", "HELPER ") for kernel in kernels),
         *(text for i, p in enumerate(pieces) if p.constants for text in (_heading(program.steps[i]), *p.constants)),
-        _init(name),
+        init_function(name),
         _invoke(program, name, storage, memory, pieces),
     ]
     source = with_short_names("\n\n".join(s for s in sections if s) + "\n", kernels)
@@ -183,7 +183,8 @@ def _kernels(program: Program, storage: Storage, pieces: list[Piece]) -> tuple[K
     return in_order(sorted(wanted, key=lambda kernel: kernel not in NIBBLES))
 
 
-def _init(name: str) -> str:
+def init_function(name: str) -> str:
+    """Return the C text of NAME_init."""
     upper = name.upper()
     return f"""\
 int {name}_init({name}_t *network, void *arena, size_t arena_bytes)

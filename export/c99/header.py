@@ -41,7 +41,7 @@ def header(program: Program, name: str, unit: Unit) -> str:
         "   A code stands for SCALE * (number - ZERO). Sizes count elements.\n"
         "   BUSIEST_BYTES are alive at the busiest step: no arena could be smaller. */\n"
         f"#ifndef {upper}_H\n#define {upper}_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
-        f"{defines}\n\n{_API.replace('NAME', upper).replace('TYPES', types).replace('name', name)}"
+        f"{defines}\n\n{api(name, types)}"
     )
 
 
@@ -84,6 +84,11 @@ void name_invoke(const name_t *network, const name_input_t *input, name_output_t
 
 #endif
 """
+
+
+def api(name: str, types: str) -> str:
+    """Return the part of a header that is alike in all: the arena, the functions, and `types`, two typedefs."""
+    return _API.replace("NAME", name.upper()).replace("TYPES", types).replace("name", name)
 
 
 def _codes(fmt: Format) -> str:

@@ -110,21 +110,30 @@ class CHostSession:
         return from_c(flat, self._graph.shape(tensor))
 
     def _execute(self, program: Path, codes: Array, *arguments: str) -> bytes:
-        return _checked([str(program), *arguments], f"c-host: model '{self._name}'", self._packed(codes).tobytes())
+        return checked([str(program), *arguments], f"c-host: model '{self._name}'", self._packed(codes).tobytes())
 
     def _program(self, kind: str, *flags: str) -> Path:
-        target = Path(self._home.name) / kind
-        if target.exists():
-            return target
-        sources = [str(self._source / f"{self._name}.c")]
-        if kind != "library":
-            main = resources.files("export.c99").joinpath("harness", "pipe_main.c").read_text(encoding="utf-8")
-            copy = Path(self._home.name) / "pipe_main.c"
-            copy.write_text(main, encoding="utf-8")
-            sources.append(str(copy))
-        command = [_compiler(), *FLAGS, *flags, *_definitions(self._name), f"-I{self._source}", *sources]
-        _checked([*command, "-o", str(target)], f"c-host: compiling '{self._name}'")
+        return compiled(self._source, self._name, Path(self._home.name), kind, *flags)
+
+
+def compiled(source: Path, name: str, home: Path, kind: str, *flags: str) -> Path:
+    """Return the program, or the `library`, made of NAME.c in `source`, compiled into `home` if it is not there.
+
+    Raises:
+        ExportError: there is no compiler, or the source does not compile without a warning.
+    """
+    target = home / kind
+    if target.exists():
         return target
+    sources = [str(source / f"{name}.c")]
+    if kind != "library":
+        main = resources.files("export.c99").joinpath("harness", "pipe_main.c").read_text(encoding="utf-8")
+        copy = home / "pipe_main.c"
+        copy.write_text(main, encoding="utf-8")
+        sources.append(str(copy))
+    command = [_compiler(), *FLAGS, *flags, *_definitions(name), f"-I{source}", *sources]
+    checked([*command, "-o", str(target)], f"c-host: compiling '{name}'")
+    return target
 
 
 def _aligned(size_bytes: int) -> Array:
@@ -147,7 +156,7 @@ def _compiler() -> str:
     return found
 
 
-def _checked(command: list[str], what: str, given: bytes = b"") -> bytes:
+def checked(command: list[str], what: str, given: bytes = b"") -> bytes:
     """Run a command and return what it writes.
 
     Raises:
@@ -163,14 +172,14 @@ def _checked(command: list[str], what: str, given: bytes = b"") -> bytes:
     return done.stdout
 
 
-def _missing() -> str | None:
-    """Compile and run an empty program."""
+def missing() -> str | None:
+    """Compile and run an empty program; return None when that works, else the reason."""
     with tempfile.TemporaryDirectory(prefix="edgemill_c_") as home:
         source, program = Path(home) / "empty.c", Path(home) / "empty"
         source.write_text("#include <stdint.h>\nint main(void) { return 0; }\n", encoding="utf-8")
         try:
-            _checked([_compiler(), str(source), "-o", str(program)], "c-host: compiling an empty program")
-            _checked([str(program)], "c-host: an empty program")
+            checked([_compiler(), str(source), "-o", str(program)], "c-host: compiling an empty program")
+            checked([str(program)], "c-host: an empty program")
         except ExportError as error:
             return str(error)
     return None
@@ -182,4 +191,4 @@ def _open(folder: Path, name: str, graph: Graph) -> CHostSession:
     return CHostSession(folder, name, graph)
 
 
-RUNTIME = Runtime(name="c-host", target="arm-m", exact=True, missing=_missing, open=_open)
+RUNTIME = Runtime(name="c-host", target="arm-m", exact=True, missing=missing, open=_open)

@@ -1,0 +1,40 @@
+/* A binary convolution, pixel by pixel: bits in, bits out, and values where a shortcut or the mean needs them. */
+static void NAME(const struct binary_conv *c, const uint8_t *x_bits, const float *x, uint8_t *y_bits, float *y,
+                 uint32_t *patch, int32_t *sums, float *values)
+{
+    const int32_t pixel = (c->channels + 7) / 8, out_pixel = (c->outputs + 7) / 8, span = c->kernel_columns * pixel;
+    int32_t out_row, out_column, ky;
+    memset(patch, 0, 2 * WORDS * sizeof *patch);
+    for (out_row = 0; out_row < c->out_rows; out_row++) {
+        for (out_column = 0; out_column < c->out_columns; out_column++) {
+            const int32_t row = out_row * c->row_stride - c->top, column = out_column * c->column_stride - c->left;
+            const int32_t taps = c->kernel_rows * c->kernel_columns;
+            if (row >= 0 && column >= 0 && row + c->kernel_rows <= c->rows
+                && column + c->kernel_columns <= c->columns) {
+                for (ky = 0; ky < c->kernel_rows; ky++) {
+                    memcpy((uint8_t *)patch + ky * span, x_bits + ((row + ky) * c->columns + column) * pixel,
+                           (size_t)span);
+                }
+                SUMS(patch, c->weight, c->outputs, taps * c->channels, sums);
+            } else {
+                const int32_t seen = binary_patch(c, x_bits, row, column, (uint8_t *)patch, (uint8_t *)(patch + WORDS));
+                BORDER_SUMS
+            }
+            TAP(c->step, sums, c->outputs * 4);
+            if (c->least != NULL) {
+                binary_reach(sums, c->least, c->outputs, y_bits);
+            } else {
+                const float *shortcut = values;
+                if (c->skip && c->row_stride * c->column_stride == 1) {
+                    shortcut = x + (out_row * c->columns + out_column) * c->channels;
+                } else if (c->skip) {
+                    binary_average(c, x, out_row, out_column, values);
+                }
+                binary_affine(c, sums, shortcut, values);
+                binary_put(values, c->outputs, y, y_bits);
+            }
+            y_bits = y_bits == NULL ? NULL : y_bits + out_pixel;
+            y = y == NULL ? NULL : y + c->outputs;
+        }
+    }
+}
