@@ -34,30 +34,19 @@ def verify(
 
     Every byte is checked, and every part is executed on what this machine has. Exit code 1 when a check fails.
     """
-    from devices.runtimes import find_runtime, runtimes_for
-    from export.bundle import add_certificate
-    from export.bundle_read import read_bundle
-    from export.parity import certificate, check_bundle
+    from edge.verifying import verified
+    from export.parity import certificate
 
-    read = read_bundle(bundle)
-    chosen = tuple(find_runtime(name) for name in names) or runtimes_for(read.manifest.target)
-    for runtime in chosen:
-        if runtime.target != read.manifest.target:
-            raise click.ClickException(
-                f"runtime '{runtime.name}' executes bundles of target {runtime.target}; this one is for "
-                f"{read.manifest.target}: {', '.join(r.name for r in runtimes_for(read.manifest.target))} would do."
-            )
-    results = check_bundle(read, chosen, vectors)
-    if certify:
-        add_certificate(bundle, certificate(results))
+    found = verified(bundle, names, vectors, certify=certify)
+    results = found.results
     if as_json:
-        print_json({"bundle": str(bundle), "digest": read.digest, **certificate(results)})
+        print_json({"bundle": str(bundle), "digest": found.digest, **certificate(results)})
     else:
         rows = [
             (r.part, r.runtime, r.status, f"{r.vectors}", f"{r.max_steps}", f"{r.top1_agreement:.1%}", r.reason)
             for r in results
         ]
-        click.echo(f"{bundle}: intact, digest {read.digest[:16]}")
+        click.echo(f"{bundle}: intact, digest {found.digest[:16]}")
         print_table("Parity", ("part", "runtime", "status", "vectors", "max steps", "top-1", "why"), rows)
         executed = [r for r in results if r.status != "not run"]
         click.echo(
