@@ -6,12 +6,12 @@ bits. Both together, with P = acc*q and r >= 1, are
     floor((P + 2^(30+r) + 2^30) / 2^(31+r))    for P >= 0,
     floor((P + 2^(30+r) - 2^30) / 2^(31+r))    for P < 0,
 
-because floor(floor(x) / n) = floor(x / n) and halves away from zero is floor((v + 2^(r-1) - [v < 0]) / 2^r); where P < 0
-but v = 0 both lines give 0. With r = 0 the terms 2^30 and -2^30 at the end fall away, and a left shift by l is
+because floor(floor(x) / n) = floor(x / n) and halves away from zero is floor((v + 2^(r-1) - [v < 0]) / 2^r); where
+P < 0 but v = 0 both lines give 0. With r = 0 the terms 2^30 and -2^30 at the end fall away, and a left shift by l is
 floor((P + 2^(30-l)) / 2^(31-l)). The zero point joins the constant.
 
-So every code is clip(floor((acc * factor + base +- offset) / 2^shift)), and any smaller factors that give the same codes
-for every accumulator that can occur are as good: `shortened` looks for them.
+So every code is clip(floor((acc * factor + base +- offset) / 2^shift)), and any smaller factors that give the same
+codes for every accumulator that can occur are as good: `shortened` looks for them.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def exact(requant: Requant, acc_max: int, tile: int = PIECE + 1) -> Affine:
     mirrored = any(offsets) and requant.low < requant.zero
     limit = (1 << max(acc_max, 1).bit_length()) - 1
     affine = Affine(tuple(factors), tuple(offsets), mirrored, base, shift, requant.low, requant.high, limit, tile)
-    return _merged(_lowered(affine))
+    return _merged(lowered(affine))
 
 
-def _lowered(affine: Affine) -> Affine:
+def lowered(affine: Affine) -> Affine:
     """Drop the zero bits that all factors end with."""
     spare = min((f & -f).bit_length() - 1 for f in affine.factors if f) if any(affine.factors) else 0
     spare = min(spare, affine.shift - 1, *((o & -o).bit_length() - 1 for o in affine.offsets if o), spare)
@@ -167,7 +167,7 @@ def _fitted(affine: Affine, steps: IntArray, bits: int) -> Affine | None:
     base = (zero << shift) + (1 << (shift - 1))
     for mirrored in (False, True):
         factors, low, high = _best(affine, steps, near, base, shift, mirrored)
-        offsets = _offsets(low, high)
+        offsets = roundest(low, high)
         if offsets is not None:
             found = replace(affine, factors=factors, offsets=offsets, mirrored=mirrored and any(offsets), base=base)
             return _merged(replace(found, shift=shift))
@@ -211,7 +211,7 @@ def _interval(
     return low, high
 
 
-def _offsets(low: IntArray, high: IntArray) -> tuple[int, ...] | None:
+def roundest(low: IntArray, high: IntArray) -> tuple[int, ...] | None:
     """Return the roundest offset in each interval, all multiples of one power of two; None where one is empty."""
     if (low > high).any():
         return None

@@ -41,7 +41,7 @@ def _multiply(affine: Affine, value: Signal, factor: Signal) -> tuple[Signal, Pa
         # Constants by channel take one clock to find their sign.
         return hold(value, value.clock + (len(affine.offsets) > 1))
     held, parts = hold(factor, value.clock)
-    scaled, text = product("scaled", value, held, affine.tile)
+    scaled, text = product(f"{value.name}_scaled", value, held, affine.tile)
     return scaled, join(parts, text)
 
 
@@ -51,8 +51,8 @@ def _round(affine: Affine, value: Signal, scaled: Signal, offset: Signal) -> tup
     low, high = affine.results()
     bits = signed_bits(min(low, affine.low), max(high, affine.high)) + affine.shift - spare
     rounding, parts = _rounding(affine, value, offset, spare, bits, scaled.clock)
-    total = Signal("total", bits, scaled.clock, True)
-    result = Signal("result", bits - affine.shift + spare, scaled.clock + 1, True)
+    total = Signal(f"{value.name}_total", bits, scaled.clock, True)
+    result = Signal(f"{value.name}_result", bits - affine.shift + spare, scaled.clock + 1, True)
     drop = affine.shift - spare
     return result, join(
         parts,
@@ -84,7 +84,7 @@ def _rounding(affine: Affine, value: Signal, offset: Signal, spare: int, bits: i
     text = f"{base} + ({shifted})"
     if affine.mirrored:
         text = f"{value.top} ? {base} - {shifted} : {text}"
-    rounding = Signal("rounding", bits, value.clock + 1)
+    rounding = Signal(f"{value.name}_rounding", bits, value.clock + 1)
     late, delay = hold(rounding, clock)
     return late.text, join(parts, register(rounding, text), delay)
 
@@ -92,7 +92,7 @@ def _rounding(affine: Affine, value: Signal, offset: Signal, spare: int, bits: i
 def _negative(value: Signal, clock: int) -> tuple[str, Part]:
     if clock == value.clock:
         return value.top, Part()
-    sign = Signal("negative", 1, value.clock + 1)
+    sign = Signal(f"{value.name}_negative", 1, value.clock + 1)
     late, delay = hold(sign, clock)
     return late.text, join(register(sign, value.top), delay)
 

@@ -8,11 +8,11 @@ from export.rtl.stream.pipes.verilog import Part, Signal, hold, join, register, 
 from export.rtl.stream.pipes.wide import FINE, Wide
 
 
-def wide_text(wide: Wide, value: Signal) -> tuple[Signal, Part]:
-    """Return the code of a signed value, and its text; fields `factor` and `coarse` are of clock 0."""
+def wide_text(wide: Wide, value: Signal, fields: int = 0) -> tuple[Signal, Part]:
+    """Return the code of a signed value, and its text; `factor` and `coarse` are of clock `fields`."""
     magnitude, absolute = _magnitude(wide, value)
     limited, limit = _limit(magnitude, wide.limit.bit_length())
-    scaled, multiply = _multiply(wide, limited)
+    scaled, multiply = _multiply(wide, limited, fields)
     number, cut = _cut(wide, scaled)
     steps, normalise = _normalise(wide, number)
     rounded, round_text = _round(wide, number, steps)
@@ -36,15 +36,15 @@ def _limit(value: Signal, bits: int) -> tuple[Signal, Part]:
     return kept, register(kept, f"{value.part(0, bits)} | {{{bits}{{|{value.text}[{value.bits - 1}:{bits}]}}}}")
 
 
-def _multiply(wide: Wide, value: Signal) -> tuple[Signal, Part]:
+def _multiply(wide: Wide, value: Signal, fields: int) -> tuple[Signal, Part]:
     scaled, parts = value, Part()
     if wide.factors != (1,):
-        factor, delay = hold(Signal("factor", wide.factor_bits, 0), value.clock)
+        factor, delay = hold(Signal("factor", wide.factor_bits, fields), value.clock)
         scaled, multiply = product("scaled", value, factor, wide.tile)
         parts = join(delay, multiply)
     if not wide.coarse_bits:
         return scaled, parts
-    coarse, delay = hold(Signal("coarse", wide.coarse_bits, 0), scaled.clock)
+    coarse, delay = hold(Signal("coarse", wide.coarse_bits, fields), scaled.clock)
     shifted = Signal("shifted", scaled.bits + FINE * max(wide.coarse), scaled.clock + 1)
     amounts = [f"{FINE * k}" for k in range(max(wide.coarse) + 1)]
     text = scaled.part(0, shifted.bits)

@@ -1,0 +1,52 @@
+"""Functions of few bits as tables in the text: tools put small ones into LUTs and large ones into block memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from export.rtl.fields import literal
+from export.rtl.stream.pipes.verilog import Part, Signal
+from quant.formats import Format
+
+#: Bits of the parts that a code is split into for sums of tables: inputs of a small LUT.
+CHUNK = 4
+
+
+def look_up(result: Signal, index: str, index_bits: int, entries: Sequence[int]) -> Part:
+    """Return the register `result` that holds entry `index` of the clock before."""
+    last = len(entries) - 1
+    labels = ["default" if k == last else literal(k, index_bits) for k in range(len(entries))]
+    cases = [
+        f"  {label}: {result.text} <= {literal(entry, result.bits, result.signed)};"
+        for label, entry in zip(labels, entries, strict=True)
+    ]
+    sign = "signed " if result.signed else ""
+    wires = (f"reg {sign}[{result.bits - 1}:0] {result.text};",)
+    return Part(wires, (f"case ({index})", *cases, "endcase"))
+
+
+def patterns(fmt: Format) -> list[int]:
+    """Return the ordinal of every bit pattern; reserved codes of a minifloat count as the largest value."""
+    if not fmt.is_minifloat:
+        half = 1 << (fmt.bits - 1)
+        return [k - 2 * half if fmt.signed and k >= half else k for k in range(2 * half)]
+    half = 1 << (fmt.bits - 1)
+    magnitudes = [min(k, fmt.max_ordinal) for k in range(half)]
+    return magnitudes + [-k for k in magnitudes]
+
+
+def units(fmt: Format) -> list[int]:
+    """Return the value in units of every bit pattern."""
+    return [fmt.units_of_ordinal(ordinal) for ordinal in patterns(fmt)]
+
+
+def of_patterns(fmt: Format, function: Callable[[int], int]) -> list[int]:
+    """Return a function of the units of every bit pattern."""
+    return [function(one) for one in units(fmt)]
+
+
+def code(fmt: Format, ordinal: int) -> int:
+    """Return the bit pattern of an ordinal."""
+    if fmt.is_minifloat:
+        return abs(ordinal) | (int(ordinal < 0) << (fmt.bits - 1))
+    return ordinal & ((1 << fmt.bits) - 1)
