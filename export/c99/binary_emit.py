@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.c99.binary_plan import LANES, Layout, Stage, folded, lay_out, padded, stem_uses
+from export.c99.binary_plan import LANES, PADDED, Layout, Stage, folded, lay_out, padded, pixel_bytes, stem_uses
 from export.c99.emit import Unit, comment, init_function
 from export.c99.header import c_float
 from export.c99.numbers import wrapped
@@ -19,14 +19,15 @@ UNROLLED_WORDS, ROUND_WORDS = 18, 9
 
 TYPES = Kernel("binary_types", "binary_types")
 CLIP = Kernel("binary_clip", "binary_clip")
-PUT = Kernel("binary_put", "binary_put")
-REACH = Kernel("binary_reach", "binary_reach")
 NEON, PORTABLE = "defined(BINARY_NEON)", "!defined(BINARY_NEON)"
+EIGHT = Kernel("binary_eight", "binary_eight", guard=NEON)
+SIGNS = Kernel("binary_signs", "binary_signs", needs=(EIGHT,))
+REACH = Kernel("binary_reach", "binary_reach", needs=(EIGHT,))
 COUNT = Kernel("binary_count", "binary_sum_bytes", guard=PORTABLE)
 PATCH = Kernel("binary_patch", "binary_patch", needs=(TYPES,))
 AVERAGE = Kernel("binary_average", "binary_average", needs=(TYPES,))
 AFFINE = Kernel("binary_affine", "binary_affine", needs=(TYPES, CLIP))
-STEM = Kernel("binary_stem", "binary_stem", needs=(TYPES, CLIP, PUT))
+STEM = Kernel("binary_stem", "binary_stem", needs=(TYPES, CLIP, SIGNS))
 HEAD = Kernel("binary_head", "binary_head")
 
 
@@ -55,8 +56,9 @@ def emit_binary(network: BinaryNetwork, name: str) -> Unit:
 
 
 def _conv(stage: Stage) -> Kernel:
-    """Return the kernel of a binary convolution; those of as many words share one."""
-    words = stage.words
+    """Return the kernel of a binary convolution; those of equal windows share one."""
+    words, (_, channels, rows, columns) = stage.words, stage.layer.weight.shape
+    span = columns * pixel_bytes(channels)
     plain, masked = _sums(words, ""), _sums(words, "inside")
     arguments = "c->weight, c->outputs"
     zeros = (
@@ -68,10 +70,15 @@ def _conv(stage: Stage) -> Kernel:
     needs, border, kind = plain, f"{signed}", ""
     if padded and stage.layer.pad_value == 0:
         needs, border, kind = (*plain, *masked), "\n                ".join(zeros).replace("WORDS", str(words)), "_zeros"
-    tokens = (("WORDS", str(words)), ("BORDER_SUMS", border), ("SUMS", plain[0].name))
-    return Kernel(
-        "binary_conv", f"binary_conv{kind}_{words}", tokens, (TYPES, PATCH, REACH, AVERAGE, AFFINE, PUT, *needs)
+    tokens = (
+        ("WORDS", str(words)),
+        ("KERNEL_ROWS", str(rows)),
+        ("SPAN", str(span)),
+        ("BORDER_SUMS", border),
+        ("SUMS", plain[0].name),
     )
+    name = f"binary_conv{kind}_{rows}_{span}"
+    return Kernel("binary_conv", name, tokens, (TYPES, PATCH, REACH, AVERAGE, AFFINE, SIGNS, *needs))
 
 
 def _sums(words: int, inside: str) -> tuple[Kernel, ...]:
@@ -124,9 +131,9 @@ def _round(words: list[str], inside: str) -> list[str]:
 def _stem_constants(network: BinaryNetwork, layout: Layout) -> Constants:
     stem, (channels, rows, columns) = network.stem, network.shape
     out, _, kernel_rows, kernel_columns = stem.weight.shape
-    lanes = np.zeros((-(-out // LANES) * LANES, *stem.weight.shape[1:]), np.float32)
+    lanes = np.zeros((padded(out), *stem.weight.shape[1:]), np.float32)
     lanes[:out] = stem.weight
-    grouped = lanes.reshape(-1, LANES, channels, kernel_rows, kernel_columns).transpose(0, 2, 3, 4, 1)
+    grouped = lanes.reshape(-1, PADDED, channels, kernel_rows, kernel_columns).transpose(0, 2, 3, 4, 1)
     arrays = _floats("stem_weight", grouped, "stem_offset", stem.offset)
     sizes = (rows, columns, channels, kernel_rows, kernel_columns, *stem.strides, *stem.pads[:2], *layout.stem[1:], out)
     text = f"static const struct binary_stem stem = {{{', '.join(map(str, sizes))}, stem_weight, stem_offset}};"
@@ -142,7 +149,9 @@ def _stage_constants(index: int, stage: Stage) -> Constants:
     ]
     match layer.finish:
         case Threshold(least):
-            parts.append(Constants(_array("int32_t", f"{name}_least", least.tolist()), 4 * out))
+            terms = layer.weight.terms  # beyond all sums, thresholds decide alike
+            limits = np.clip(least, -terms, terms + 1).tolist()
+            parts.append(Constants(_array("int32_t", f"{name}_least", limits), 4 * out))
             finish = f"{name}_least, NULL, NULL"
         case Affine(gain, offset):
             parts.append(_floats(f"{name}_gain", gain, f"{name}_offset", offset))

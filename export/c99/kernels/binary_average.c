@@ -9,7 +9,13 @@ static inline void NAME(const struct binary_conv *c, const float *x, int32_t row
     for (y = first_row; y < first_row + c->row_stride && y < c->rows; y++) {
         for (z = first_column; z < first_column + c->column_stride && z < c->columns; z++, count++) {
             const float *const from = x + (y * c->columns + z) * c->channels;
-            for (i = 0; i < c->channels; i++) {
+            i = 0;
+#if defined(BINARY_NEON)
+            for (; i + 4 <= c->channels; i += 4) {
+                vst1q_f32(values + i, vaddq_f32(vld1q_f32(values + i), vld1q_f32(from + i)));
+            }
+#endif
+            for (; i < c->channels; i++) {
                 values[i] += from[i];
             }
         }
