@@ -23,7 +23,8 @@ class Wide:
     """code = rounded(|value| * factor * 2^(FINE * coarse + exponent)), limited to [low, high].
 
     `factors` and `coarse` have one entry, or one per channel. Magnitudes are limited to `limit` = 2^k - 1 first, which
-    changes no code. `tile` is the signed width of the wider side of a multiplier.
+    changes no code. `magnitude_bits` hold every magnitude before. `tile` is the signed width of the wider side of a
+    multiplier.
     """
 
     format: Format
@@ -33,6 +34,7 @@ class Wide:
     low: int
     high: int
     limit: int
+    magnitude_bits: int
     tile: int
 
     @property
@@ -76,8 +78,8 @@ def wide_constants(
         coarse = [s // FINE for s in shifts]
     spare = min((f & -f).bit_length() - 1 for f in factors)
     factors = [f >> spare for f in factors]
-    limit = (1 << max(acc_max, 1).bit_length()) - 1
-    wide = Wide(fmt, _one(factors), _one(coarse), exponent + spare, low, high, limit, tile)
+    bits = max(acc_max, 1).bit_length()
+    wide = Wide(fmt, _one(factors), _one(coarse), exponent + spare, low, high, (1 << bits) - 1, bits, tile)
     return _limited(wide)
 
 

@@ -59,8 +59,8 @@ def _shortened(step: WideAddStep, addends: list[IntArray], tile: int) -> tuple[l
         pairs = tables[0][:, None] + tables[1][None, :]
         got = np.clip(round_to_minifloat(fmt, pairs, np.int64(1), np.int64(-below)), *clip_to)
         if np.array_equal(got, wanted):
-            limit = (1 << int(np.abs(pairs).max()).bit_length()) - 1
-            return tables, Wide(fmt, (1,), (0,), -below, *clip_to, limit, tile)
+            bits = int(np.abs(pairs).max()).bit_length()
+            return tables, Wide(fmt, (1,), (0,), -below, *clip_to, (1 << bits) - 1, bits, tile)
     return None
 
 

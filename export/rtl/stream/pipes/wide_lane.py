@@ -23,8 +23,8 @@ def wide_text(wide: Wide, value: Signal, fields: int = 0) -> tuple[Signal, Part]
 
 def _magnitude(wide: Wide, value: Signal) -> tuple[Signal, Part]:
     """Return |value|, or where no code is negative the value or 0."""
-    signal = Signal("magnitude", value.bits - 1, value.clock + 1)
-    low = value.part(0, value.bits - 1)
+    signal = Signal("magnitude", wide.magnitude_bits, value.clock + 1)
+    low = value.part(0, signal.bits)
     other = literal(0, signal.bits) if wide.low >= 0 else f"-{low}"
     return signal, register(signal, f"{value.top} ? {other} : {low}")
 
