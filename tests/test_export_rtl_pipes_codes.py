@@ -95,7 +95,7 @@ def _pair(rng, index, row):
     codes = [_codes(rng, fmt, (3000 // lanes, lanes)) for fmt in formats]
     codes[0][2], codes[1][2] = codes[0][0], codes[1][1]
     ports = tuple((f"in_{name}", fmt.bits, code) for name, fmt, code in zip("ab", formats, codes, strict=True))
-    drive = Drive(make(f"p{index}", step, formats, lanes), ports, quants[2].format.bits, lanes)
+    drive = Drive(make(f"p{index}", step, *formats, lanes), ports, quants[2].format.bits, lanes)
     return drive, execute(program, step, dict(zip("ab", codes, strict=True)))
 
 
@@ -107,8 +107,9 @@ def test_sums_and_products_are_exact(tmp_path):
 
 
 def _compare(folder, rows, made):
-    for row, got, (drive, want) in zip(rows, simulate(folder, [drive for drive, _ in made]), made, strict=True):
-        want = want.astype(np.int64) & ((1 << drive.out_bits) - 1)
+    results = simulate(folder, [drive for drive, _ in made])
+    for row, got, (drive, codes) in zip(rows, results, made, strict=True):
+        want = codes.astype(np.int64) & ((1 << drive.out_bits) - 1)
         assert got.shape == want.shape, row
         assert np.array_equal(got, want), (row, np.argwhere(got != want)[:5])
         assert len(np.unique(want)) > 4, row
@@ -153,7 +154,7 @@ def _least(rng, index, name):
     step = MinimumStep("n", "x", "y", limits)
     program = Program("g", "x", "y", (step,), {"x": Tensor((1, 6), Quant(fmt, (1.0,)))})
     codes = fmt.from_ordinals(rng.integers(fmt.min_ordinal, fmt.max_ordinal + 1, (200, 6)))
-    drive = Drive(minimum(f"m{index}", step, fmt, 2, 6), (("in_data", fmt.bits, codes.reshape(-1, 2)),), fmt.bits, 2)
+    drive = Drive(minimum(f"m{index}", step, fmt, 2), (("in_data", fmt.bits, codes.reshape(-1, 2)),), fmt.bits, 2)
     return drive, execute(program, step, {"x": codes}).reshape(-1, 2)
 
 

@@ -21,11 +21,12 @@ from quant.steps import AddStep
 PAIR_BITS = 8
 
 
-def add(module: str, step: AddStep, formats: tuple[Format, Format], lanes: int, tile: int = PIECE + 1) -> Pipe:
+def add(module: str, step: AddStep, first: Format, second: Format, lanes: int, *, tile: int = PIECE + 1) -> Pipe:
     """Return the sum of two integer tensors: `in_a` and `in_b` [lanes * bits of their formats] to `out_data`.
 
     Codes of up to 8 bits need no multiplier: small tables of products with constants, proven for all pairs.
     """
+    formats = (first, second)
     a, b = (Signal(name, fmt.bits, 0) for name, fmt in zip("ab", formats, strict=True))
     title = f"Sum of {formats[0].name} and {formats[1].name} as {step.requant.format.name}"
     small = max(fmt.bits for fmt in formats) <= PAIR_BITS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.rtl.stream.pipes.affine import roundest
-from export.rtl.stream.pipes.look_up import patterns
+from export.rtl.stream.pipes.look_up import patterns, scalar
 from quant.fixedpoint import multiply_q31
 from quant.formats import Format, IntArray
 from quant.steps import AddStep
@@ -43,14 +43,14 @@ def linear(step: AddStep, formats: tuple[Format, Format]) -> Linear | None:
 def terms(step: AddStep, index: int, values: IntArray) -> IntArray:
     """Return the scaled addends of one input."""
     scale = step.scales[index]
-    return multiply_q31(values << step.left_shift, np.int64(scale.mantissa), np.int64(scale.exponent))
+    return multiply_q31(values << step.left_shift, scalar(scale.mantissa), scalar(scale.exponent))
 
 
 def _codes(step: AddStep, first: IntArray, second: IntArray) -> IntArray:
     """Return the ordinals of all pairs by the rule."""
     last = step.requant.multipliers[0]
     total = terms(step, 0, first)[:, None] + terms(step, 1, second)[None, :]
-    result = multiply_q31(total, np.int64(last.mantissa), np.int64(last.exponent)) + step.requant.zero
+    result = multiply_q31(total, scalar(last.mantissa), scalar(last.exponent)) + step.requant.zero
     return np.clip(result, step.requant.low, step.requant.high)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from export.rtl.fields import literal
 from export.rtl.stream.pipes.verilog import Part, Signal
-from quant.formats import Format
+from quant.formats import Format, IntArray
 
 #: Bits of the parts that a code is split into for sums of tables: inputs of a small LUT.
 CHUNK = 4
@@ -40,9 +42,9 @@ def units(fmt: Format) -> list[int]:
     return [fmt.units_of_ordinal(ordinal) for ordinal in patterns(fmt)]
 
 
-def of_patterns(fmt: Format, function: Callable[[int], int]) -> list[int]:
-    """Return a function of the units of every bit pattern."""
-    return [function(one) for one in units(fmt)]
+def scalar(value: int) -> IntArray:
+    """Return an int64 array of no dimensions."""
+    return np.array(value, dtype=np.int64)
 
 
 def code(fmt: Format, ordinal: int) -> int:

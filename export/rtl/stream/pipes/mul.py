@@ -20,8 +20,9 @@ from quant.steps import MulStep
 TABLE_BITS = 8
 
 
-def mul(module: str, step: MulStep, formats: tuple[Format, Format], lanes: int, tile: int = PIECE + 1) -> Pipe:
+def mul(module: str, step: MulStep, first: Format, second: Format, lanes: int, *, tile: int = PIECE + 1) -> Pipe:
     """Return the product of two tensors: `in_a` and `in_b` [lanes * bits of their formats] to `out_data`."""
+    formats = (first, second)
     a, b = (Signal(name, fmt.bits, 0) for name, fmt in zip("ab", formats, strict=True))
     title = f"Product of {formats[0].name} and {formats[1].name} as {step.requant.format.name}"
     if a.bits + b.bits <= TABLE_BITS:

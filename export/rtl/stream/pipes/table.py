@@ -8,7 +8,7 @@ from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.channels import Constant
 from export.rtl.stream.pipes.decode import ordinal_less
 from export.rtl.stream.pipes.frame import Lane, pipe
-from export.rtl.stream.pipes.look_up import code, look_up, patterns, units
+from export.rtl.stream.pipes.look_up import code, look_up, patterns, scalar, units
 from export.rtl.stream.pipes.operand import centred, reach
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.requant import rounded
@@ -26,7 +26,7 @@ def table(module: str, step: TableStep, x: Format, y: Format, lanes: int) -> Pip
     return _table(module, f"{x.name} to {y.name} by table", x, y, list(step.entries), lanes)
 
 
-def requantize(module: str, step: RequantizeStep, x: Format, lanes: int, tile: int = PIECE + 1) -> Pipe:
+def requantize(module: str, step: RequantizeStep, x: Format, lanes: int, *, tile: int = PIECE + 1) -> Pipe:
     """Return the change of scale, zero point or format: `in_data` [lanes * bits of x] to `out_data`."""
     y = step.requant.format
     if x.bits <= TABLE_BITS:
@@ -38,20 +38,20 @@ def requantize(module: str, step: RequantizeStep, x: Format, lanes: int, tile: i
     return pipe(module, Lane(f"{x.name} to {y.name}", (data,), fields, result, join(begin, text)), lanes, lanes)
 
 
-def minimum(module: str, step: MinimumStep, fmt: Format, lanes: int, channels: int) -> Pipe:
+def minimum(module: str, step: MinimumStep, fmt: Format, lanes: int) -> Pipe:
     """Return the smaller of each code and its channel's limit: `in_data` to `out_data`, [lanes * bits]."""
     limits = tuple(code(fmt, limit) for limit in step.limits)
     merged = limits[:1] if len(set(limits)) == 1 else limits
     data, limit, out = Signal("data", fmt.bits, 0), Signal("limit", fmt.bits, 0), Signal("code", fmt.bits, 1)
     text = register(out, f"{ordinal_less(fmt, limit.text, data.text)} ? {limit.text} : {data.text}")
     lane = Lane(f"Minimum of {fmt.name} and a limit", (data,), (Constant("limit", fmt.bits, merged),), out, text)
-    return pipe(module, lane, lanes, channels)
+    return pipe(module, lane, lanes, len(step.limits))
 
 
 def ordinals(requant: Requant, acc: IntArray) -> IntArray:
     """Return the ordinals that a requantisation with one multiplier gives accumulators."""
     one = requant.multipliers[0]
-    mantissa, exponent = np.int64(one.mantissa), np.int64(one.exponent)
+    mantissa, exponent = scalar(one.mantissa), scalar(one.exponent)
     if requant.format.is_minifloat:
         found = round_to_minifloat(requant.format, acc, mantissa, exponent)
     else:

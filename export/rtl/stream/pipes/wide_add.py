@@ -7,7 +7,7 @@ import numpy as np
 from export.rtl.bounds import signed_bits
 from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.frame import Lane, pipe
-from export.rtl.stream.pipes.look_up import look_up, units
+from export.rtl.stream.pipes.look_up import look_up, scalar, units
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.requant import rounded
 from export.rtl.stream.pipes.verilog import Signal, hold, join, register
@@ -18,8 +18,11 @@ from quant.formats import Format, IntArray
 from quant.steps import WideAddStep
 
 
-def wide_add(module: str, step: WideAddStep, formats: tuple[Format, Format], lanes: int, tile: int = PIECE + 1) -> Pipe:
+def wide_add(
+    module: str, step: WideAddStep, first: Format, second: Format, lanes: int, *, tile: int = PIECE + 1
+) -> Pipe:
     """Return the weighted sum towards a minifloat: `in_a` and `in_b` [lanes * bits of their formats] to `out_data`."""
+    formats = (first, second)
     a, b = (Signal(name, fmt.bits, 0) for name, fmt in zip("ab", formats, strict=True))
     title = f"Sum of {formats[0].name} and {formats[1].name} as {step.requant.format.name}"
     addends = [_weighted(step, index, fmt) for index, fmt in enumerate(formats)]
@@ -52,12 +55,12 @@ def _shortened(step: WideAddStep, addends: list[IntArray], tile: int) -> tuple[l
     fmt, one = step.requant.format, step.requant.multipliers[0]
     clip_to = (step.requant.low, step.requant.high)
     total = addends[0][:, None] + addends[1][None, :]
-    wanted = np.clip(round_to_minifloat(fmt, total, np.int64(one.mantissa), np.int64(one.exponent)), *clip_to)
+    wanted = np.clip(round_to_minifloat(fmt, total, scalar(one.mantissa), scalar(one.exponent)), *clip_to)
     exact_bits = max(int(np.abs(part).max()) for part in addends).bit_length() + one.mantissa.bit_length()
     for below in range(1, min(-one.exponent, 47 - exact_bits - one.exponent) + 1):
         tables = [_scaled(part, one.mantissa, one.exponent + below) for part in addends]
         pairs = tables[0][:, None] + tables[1][None, :]
-        got = np.clip(round_to_minifloat(fmt, pairs, np.int64(1), np.int64(-below)), *clip_to)
+        got = np.clip(round_to_minifloat(fmt, pairs, scalar(1), scalar(-below)), *clip_to)
         if np.array_equal(got, wanted):
             bits = int(np.abs(pairs).max()).bit_length()
             return tables, Wide(fmt, (1,), (0,), -below, *clip_to, (1 << bits) - 1, bits, tile)
