@@ -7,7 +7,7 @@ fits one six-input look-up table and its carry. A negative digit gives the compl
 
 from __future__ import annotations
 
-from export.rtl.lanes.vector import ZERO, Bits, Logic, add, extend, named
+from export.rtl.lanes.vector import ZERO, Bits, Logic, add, extend
 
 
 def product(name: str, x: Bits, w: Bits) -> Logic:
@@ -33,10 +33,13 @@ def row(name: str, x: Bits, digit: Bits, rest: Bits) -> Logic:
 
 def _multiple(name: str, x: Bits, digit: Bits) -> Logic:
     low, middle, top = digit
-    once = f"({middle} ^ {low})"
-    twice = f"({top} ? ~{middle} & ~{low} : {middle} & {low})"
+    lines = (
+        f"  wire {name}_once = {middle} ^ {low};",
+        f"  wire {name}_twice = {top} ? ~{middle} & ~{low} : {middle} & {low};",
+    )
     shifted = (ZERO, *x)
     values = tuple(
-        f"({top} ^ ({once} & {here} | {twice} & {below}))" for here, below in zip((*x, x[-1]), shifted, strict=True)
+        f"({top} ^ ({name}_once & {here} | {name}_twice & {below}))"
+        for here, below in zip((*x, x[-1]), shifted, strict=True)
     )
-    return named(name, values)
+    return Logic(lines, values)

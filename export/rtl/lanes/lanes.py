@@ -64,7 +64,7 @@ class Lanes:
         """Clocks from codes to their sum."""
         if self.style == "dsp_pair":
             return pair.CLOCKS + tree_clocks(self.simd)
-        return lane_clocks(self.weight, self.activation) + tree_clocks(self.simd)
+        return lane_clocks(self.weight, self.activation, self.style) + tree_clocks(self.simd)
 
 
 def verilog(lanes: Lanes, module_name: str) -> str:

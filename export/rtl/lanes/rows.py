@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.rtl.lanes.vector import ZERO, Bits, Logic, add, extend, named
+from export.rtl.lanes.vector import ZERO, Bits, Logic, add, extend
 
 
 def product(name: str, x: Bits, w: Bits) -> Logic:
@@ -14,9 +14,8 @@ def product(name: str, x: Bits, w: Bits) -> Logic:
     pairs = extend(w, len(w) + len(w) % 2, False)
     for index in range(0, len(pairs), 2):
         one, two = pairs[index : index + 2]
-        made = named(f"{name}_pp{index}", _multiple(x, thrice.value, one, two))
-        total = add(f"{name}_sum{index}", extend(rest, width, False), made.value)
-        lines, low, rest = lines + made.lines + total.lines, low + total.value[:2], total.value[2:]
+        total = add(f"{name}_sum{index}", extend(rest, width, False), _multiple(x, thrice.value, one, two))
+        lines, low, rest = lines + total.lines, low + total.value[:2], total.value[2:]
     return Logic(lines, extend(low + rest, len(x) + len(w), False))
 
 
