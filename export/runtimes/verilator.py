@@ -5,8 +5,6 @@ Simulated cycles are not time, so `timed` is refused; `cycles` counts clocks of 
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,35 +18,17 @@ from export.rtl.bench import beats, codes_of_beats
 from export.rtl.cycles import cycles
 from export.rtl.emit import MEMORIES
 from export.rtl.layout import Layout, layout, tensor_words
+from export.rtl.stream.part import FOLDING
+from export.rtl.stream.request import core_of
 from export.runtimes.session import Runtime
+from export.runtimes.verilator_stream import StreamSession
+from export.runtimes.verilator_tool import build_bench, execute, missing, refuse_timing
 from quant.formats import Array
 from quant.graph import Graph
+from quant.program import lower
 
-_BUILD_S = 600
 _CLOCKS_PER_S = 100_000  # far below what simulation reaches, for the time limit of a run
 _MINIMUM_RUN_S = 120
-
-
-def missing() -> str | None:
-    """Return None when Verilator reads a module and a C++ compiler answers, else what is missing and how to get it."""
-    for tool in ("verilator", "make", "g++"):
-        if shutil.which(tool) is None:
-            return f"{tool} is not installed; on Debian: apt-get install verilator make g++"
-    with tempfile.TemporaryDirectory(prefix="edgemill-verilator-") as folder:
-        (Path(folder) / "probe.v").write_text("module probe(input wire a, output wire b); assign b = a; endmodule\n")
-        commands = (["verilator", "--lint-only", "probe.v"], ["make", "--version"], ["g++", "--version"])
-        return next((reason for command in commands if (reason := _failure(command, folder))), None)
-
-
-def _failure(command: list[str], folder: str) -> str | None:
-    """Return why a command does not work here, or None."""
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{command[0]} does not run: {error}"
-    if done.returncode != 0:
-        return f"{' '.join(command)} fails: {(done.stderr or done.stdout).strip()[:200]}"
-    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +64,7 @@ class VerilatorSession:
         Raises:
             ExportError: always.
         """
-        raise ExportError(
-            f"verilator: '{self.name}' is simulated, and simulated cycles are not time. Ask `cycles` for the clocks of "
-            "one inference and divide by the clock rate that place and route reaches."
-        )
+        raise refuse_timing(self.name)
 
     def close(self) -> None:
         """Remove the temporary folder."""
@@ -104,54 +81,28 @@ class VerilatorSession:
         beats(quant.format, codes).astype("<u2").tofile(folder / "in.bin")
         tool = str(folder / "build" / f"{self.name}_tb")
         limit_s = _MINIMUM_RUN_S + len(codes) * cycles(self.plan) // _CLOCKS_PER_S
-        out = _run(
-            [tool, "--in", "in.bin", "--out", "out.bin", *extra], folder, limit_s, f"simulation of '{self.name}'"
-        )
+        command = [tool, "--in", "in.bin", "--out", "out.bin", *extra]
+        out = execute(command, folder, limit_s, f"simulation of '{self.name}'")
         data = np.fromfile(folder / "out.bin", dtype="<u2")
         result = codes_of_beats(program.quant(program.output).format, data)
         return result.reshape(len(codes), *program.tensors[program.output].shape[1:]), [int(n) for n in out.split()]
 
 
-def open_session(folder: Path, name: str, graph: Graph) -> VerilatorSession:
+def open_session(folder: Path, name: str, graph: Graph) -> VerilatorSession | StreamSession:
     """Build the core `name` of `folder` and its bench in a temporary folder.
 
     Raises:
-        ExportError: a file is missing, or Verilator or the compiler refuses it.
+        ExportError: a file is missing or damaged, or Verilator or the compiler refuses it.
     """
+    files = [f"{name}.v", f"{name}_tb.cpp", f"{name}_vectors.h"]
+    if (folder / FOLDING).is_file():
+        core = core_of(name, lower(graph), folder / FOLDING)
+        return StreamSession(
+            core, build_bench(name, folder, [*files, *(file for file in core.files() if file.endswith(".mem"))])
+        )
     plan = layout(graph)
-    files = [f"{name}.v", f"{name}_tb.cpp", f"{name}_vectors.h", *(f"{name}_{kind}.mem" for kind in MEMORIES)]
-    for file in files:
-        if not (folder / file).is_file():
-            raise ExportError(f"verilator: {folder / file} is missing; export part '{name}' to fpga again.")
-    build = tempfile.TemporaryDirectory(prefix="edgemill-verilator-")
-    try:
-        for file in files:
-            shutil.copyfile(folder / file, Path(build.name) / file)
-        _run(_build_command(name), Path(build.name), _BUILD_S, f"building '{name}'")
-    except BaseException:
-        build.cleanup()
-        raise
-    return VerilatorSession(name, graph, plan, build)
-
-
-def _build_command(name: str) -> list[str]:
-    command = "verilator --cc --exe --build -O3 --x-assign unique --x-initial unique -DEDGEMILL_TAP --Mdir build"
-    optimise = ["-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]  # only the model's code is worth the time
-    flags = [*optimise, "-CFLAGS", "-I.. -DEDGEMILL_TAP", "--top-module", name, "-o", f"{name}_tb"]
-    return [*command.split(), *flags, f"{name}.v", f"{name}_tb.cpp"]
-
-
-def _run(command: list[str], folder: Path, limit_s: int, what: str) -> str:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit_s, check=False)
-    except FileNotFoundError as error:
-        raise ExportError(f"verilator: {command[0]} is not there; {missing() or 'open the part again'}.") from error
-    except subprocess.TimeoutExpired as error:
-        raise ExportError(f"verilator: {what} took more than {limit_s} s.") from error
-    if done.returncode != 0:
-        tail = (done.stderr or done.stdout).strip()[-1500:]
-        raise ExportError(f"verilator: {what} failed with code {done.returncode}: {tail}")
-    return done.stdout
+    memories = [f"{name}_{kind}.mem" for kind in MEMORIES]
+    return VerilatorSession(name, graph, plan, build_bench(name, folder, [*files, *memories]))
 
 
 def _tensors(plan: Layout, path: Path, frames: int) -> dict[str, Array]:

@@ -1,0 +1,233 @@
+"""The files of a streaming core: its top module, the units in it, and the contents of its memories."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from export.rtl.bounds import unsigned_bits
+from export.rtl.decode import stream_bits
+from export.rtl.stream.element import elementwise, rearrange
+from export.rtl.stream.layer import UnitFiles, layer
+from export.rtl.stream.plan import Design, Link
+from export.rtl.stream.text import filled
+from export.rtl.stream.units import Elementwise, Layer, Rearrange, Unit
+from quant.formats import Format
+from quant.steps import reads
+
+#: Verilog files a core is made of; one text, so that a user adds one file to a project.
+_SHARED = ("shared.v", "flow.v")
+
+
+def unit_files(name: str, plan: Design) -> tuple[UnitFiles, ...]:
+    """Return the Verilog and memories of every unit."""
+    return tuple(_unit(name, plan, index, unit) for index, unit in enumerate(plan.units))
+
+
+def _unit(name: str, plan: Design, index: int, unit: Unit) -> UnitFiles:
+    module, bits = f"{name}_u{index}", plan.fifo_bits[index]
+    match unit:
+        case Layer():
+            return layer(name, module, plan, unit, bits)
+        case Elementwise():
+            return elementwise(name, module, plan, unit, bits)
+        case Rearrange():
+            return rearrange(name, module, plan, unit, bits)
+
+
+def verilog(name: str, plan: Design, units: tuple[UnitFiles, ...], cycles: int) -> str:
+    """Return the Verilog of a whole core whose top module is `name`; every module carries the name as a prefix."""
+    parts = [filled("core.v", _values(name, plan, cycles)), *(unit.verilog for unit in units)]
+    parts += [filled(part, {"NAME": name}) for part in _SHARED]
+    return "`default_nettype none\n" + "\n".join(part.rstrip("\n") for part in parts) + "\n`default_nettype wire\n"
+
+
+def memories(units: tuple[UnitFiles, ...]) -> dict[str, str]:
+    """Return the texts of the memory files by file name."""
+    return dict(entry for unit in units for entry in unit.memories)
+
+
+def _values(name: str, plan: Design, cycles: int) -> dict[str, str]:
+    program = plan.program
+    source, result = program.quant(program.input).format, program.quant(program.output).format
+    in_beats, out_beats = plan.codes(program.input) // plan.input_lanes, plan.codes(program.output)
+    return {
+        "TITLE": f"Network '{_printable(program.name)}' as a streaming core: {len(plan.units)} units.",
+        "INPUT": _printable(program.input),
+        "IN_SHAPE": str(list(program.tensors[program.input].shape[1:])),
+        "IN_FORMAT": source.name,
+        "IN_LANES": str(plan.input_lanes),
+        "IN_LAST": str(in_beats - 1),
+        "IN_WIDTH": str(plan.input_lanes * stream_bits(source)),
+        "IN_CODES": str(plan.input_lanes * source.bits),
+        "OUTPUT": _printable(program.output),
+        "OUT_SHAPE": str(list(program.tensors[program.output].shape[1:])),
+        "OUT_FORMAT": result.name,
+        "OUT_LAST": str(out_beats - 1),
+        "OUT_WIDTH": str(stream_bits(result)),
+        "OUT_CODE": str(result.bits),
+        "BEAT": str(unsigned_bits(in_beats - 1)),
+        "OUT_BEAT": str(unsigned_bits(out_beats - 1)),
+        "CYCLES": str(cycles),
+        "LOAD": _load(source, plan.input_lanes),
+        "STORE": _store(result),
+        "BODY": _body(name, plan),
+        "NAME": name,
+    }
+
+
+def _body(name: str, plan: Design) -> str:
+    blocks = [_source(plan, -1)]
+    for index, unit in enumerate(plan.units):
+        blocks += [_link(name, plan, link) for link in plan.inputs(index)]
+        blocks += [_instance(name, plan, index, unit), _source(plan, index)]
+    (last,) = plan.inputs(len(plan.units))
+    return "\n".join([*blocks, _link(name, plan, last), _sink(name, last), *_taps(plan)])
+
+
+def _wires(stem: str, bits: int) -> str:
+    return f"  wire {stem}_valid, {stem}_ready;\n  wire [{bits - 1}:0] {stem}_data;"
+
+
+def _stem(link: Link) -> str:
+    return f"i{link.target}_{link.port}"
+
+
+def _source(plan: Design, source: int) -> str:
+    """Return the wires of what a unit (or the input) gives, as a fork to all links that read it."""
+    links = plan.outputs(source)
+    stem = f"o{source}" if source >= 0 else "codes"
+    ready = " && ".join(f"f{link.target}_{link.port}_ready" for link in links)
+    lines = [f"  assign {stem}_ready = {ready};"]
+    for link in links:
+        fork, bits = f"f{link.target}_{link.port}", link.from_lanes * plan.format_bits(link.tensor)
+        others = "".join(f" && f{o.target}_{o.port}_ready" for o in links if o is not link)
+        lines += [
+            _wires(fork, bits),
+            f"  assign {fork}_valid = {stem}_valid{others};",
+            f"  assign {fork}_data = {stem if source < 0 else f'{stem}_data'};",
+        ]
+    wires = [line for line in lines if line.startswith("  wire")]
+    return "\n".join(
+        [f"  // Tensor '{_printable(links[0].tensor)}'.", *wires, *(line for line in lines if line not in wires)]
+    )
+
+
+def _link(name: str, plan: Design, link: Link) -> str:
+    """Return the queue and the converters between a fork and the unit that reads it."""
+    bits, stem, lines = plan.format_bits(link.tensor), f"f{link.target}_{link.port}", []
+    stages: list[tuple[str, str, int]] = []
+    if link.queue_bits:
+        width = link.from_lanes * bits
+        stages.append(("queue", f".WIDTH({width}), .BITS({link.queue_bits})", width))
+    for kind, ratio, lanes in conversions(link):
+        narrow = min(lanes, lanes * ratio if kind == "narrow" else lanes // ratio) * bits
+        stages.append((kind, f".WIDTH({narrow}), .RATIO({ratio}), .BITS({unsigned_bits(ratio)})", lanes * bits))
+    for number, (kind, parameters, width) in enumerate(stages):
+        after = f"s{link.target}_{link.port}_{number}"
+        lines.append(_wires(after, width))
+        lines.append(
+            f"  {name}_{kind} #({parameters}) {kind}_{link.target}_{link.port}_{number} (.clk(clk), .rst(rst), "
+            f".in_valid({stem}_valid), .in_ready({stem}_ready), .in_data({stem}_data), "
+            f".out_valid({after}_valid), .out_ready({after}_ready), .out_data({after}_data));"
+        )
+        stem = after
+    end = _stem(link)
+    lines += [
+        _wires(end, link.to_lanes * bits),
+        f"  assign {end}_valid = {stem}_valid;",
+        f"  assign {end}_data = {stem}_data;",
+        f"  assign {stem}_ready = {end}_ready;",
+    ]
+    return "\n".join(lines)
+
+
+def conversions(link: Link) -> list[tuple[str, int, int]]:
+    """Return the converters of a link: kind, ratio, and the lanes behind it."""
+    common, steps = gcd(link.from_lanes, link.to_lanes), []
+    if link.from_lanes > common:
+        steps.append(("narrow", link.from_lanes // common, common))
+    if link.to_lanes > common:
+        steps.append(("widen", link.to_lanes // common, link.to_lanes))
+    return steps
+
+
+def _instance(name: str, plan: Design, index: int, unit: Unit) -> str:
+    lanes = plan.outputs(index)[0].from_lanes
+    ports = _ports(unit)
+    inputs = ", ".join(
+        f".{port}_{wire}({_stem(link)}_{wire})"
+        for port, link in zip(ports, plan.inputs(index), strict=True)
+        for wire in ("valid", "ready", "data")
+    )
+    return (
+        f"{_wires(f'o{index}', lanes * plan.format_bits(unit.step.y))}\n"
+        f"  {name}_u{index} unit{index} (.clk(clk), .rst(rst), {inputs}, "
+        f".out_valid(o{index}_valid), .out_ready(o{index}_ready), .out_data(o{index}_data));  "
+        f"// step '{_printable(unit.step.name)}'"
+    )
+
+
+def _ports(unit: Unit) -> tuple[str, ...]:
+    count = len(reads(unit.step))
+    if count == 1:
+        return ("in",)
+    return ("a", "b") if isinstance(unit, Elementwise) else tuple(f"in{i}" for i in range(count))
+
+
+def _sink(name: str, link: Link) -> str:
+    stem = _stem(link)
+    return (
+        f"  {name}_sink sink (.clk(clk), .rst(rst), .in_valid({stem}_valid), .in_ready({stem}_ready), "
+        f".in_data({stem}_data), .damaged_valid(damaged_valid), .damaged(damaged), .damaged_ready(damaged_ready), "
+        ".m_data(m_axis_tdata), .m_valid(m_axis_tvalid), .m_ready(m_axis_tready), .m_last(m_axis_tlast), "
+        ".m_user(m_axis_tuser));"
+    )
+
+
+def _taps(plan: Design) -> list[str]:
+    """Return what writes every beat of every tensor to a file of its own, when the simulation is started with +tap."""
+    lines = ["`ifdef EDGEMILL_TAP", '  integer tapped = $test$plusargs("tap");']
+    for source in range(-1, len(plan.units)):
+        stem = f"o{source}" if source >= 0 else "codes"
+        data = "codes" if source < 0 else f"{stem}_data"
+        number = source + 1
+        lines += [
+            f"  integer tap{number};",
+            f'  initial if ($test$plusargs("tap")) tap{number} = $fopen("tap_{number}.hex", "w");',
+            f"  always @(posedge clk) if (tapped != 0 && !rst && {stem}_valid && {stem}_ready) "
+            f'$fwrite(tap{number}, "%h\\n", {data});',
+        ]
+    return [*lines, "`endif"]
+
+
+def _load(fmt: Format, lanes: int) -> str:
+    """Return the assignment of codes from the bytes of a beat; minus zero and codes that are no numbers are mended."""
+    width, bits = stream_bits(fmt), fmt.bits
+    rows = []
+    for lane in range(lanes):
+        low, first = lane * width, lane * bits
+        if not fmt.is_minifloat:
+            rows.append(f"  assign codes[{first} +: {bits}] = s_data[{low} +: {bits}];")
+            continue
+        magnitude = f"s_data[{low} +: {bits - 1}]"
+        if fmt.reserved:
+            top = f"{bits - 1}'d{fmt.max_ordinal}"
+            magnitude = f"{magnitude} > {top} ? {top} : {magnitude}"
+        rows.append(f"  assign codes[{first} +: {bits - 1}] = {magnitude};")
+        rows.append(f"  assign codes[{first + bits - 1}] = s_data[{low + bits - 1}] && |s_data[{low} +: {bits - 1}];")
+    if lanes * width > lanes * bits:
+        rows.append("  wire unused = &{1'b0, s_data};")
+    return "\n".join(rows)
+
+
+def _store(fmt: Format) -> str:
+    pad = stream_bits(fmt) - fmt.bits
+    if not pad:
+        return "in_data"
+    signed = fmt.signed and not fmt.is_minifloat
+    return f"{{{{{pad}{{in_data[{fmt.bits - 1}]}}}}, in_data}}" if signed else f"{{{pad}'b0, in_data}}"
+
+
+def _printable(name: str) -> str:
+    """Return a name from a model file so that it cannot leave its comment."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "@`\\" else "_" for c in name)

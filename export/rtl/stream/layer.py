@@ -1,0 +1,313 @@
+"""The Verilog of units with windows: convolutions, fully connected layers, pools and means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.rtl.bounds import signed_bits, unsigned_bits
+from export.rtl.lanes.lanes import Lanes
+from export.rtl.lanes.lanes import verilog as lanes_verilog
+from export.rtl.stream.pipe import Pipe
+from export.rtl.stream.pipes.decode import decode, ordinal_less
+from export.rtl.stream.pipes.divide import divide
+from export.rtl.stream.pipes.requant import requant
+from export.rtl.stream.plan import Design
+from export.rtl.stream.text import filled
+from export.rtl.stream.units import Layer
+from export.rtl.stream.window import window
+from quant.formats import Format, IntArray
+from quant.steps import AveragePoolStep, ConvStep, MaxPoolStep, MeanStep
+
+#: Clocks from a step of the walk to its word.
+READ_CLOCKS = 3
+#: Weight memories of at most this many words are made of LUTs, larger ones of block RAM.
+SMALL_ROM = 64
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFiles:
+    """The Verilog of one unit, its memory files, and the clocks from the last step of a group to its first beat."""
+
+    verilog: str
+    memories: tuple[tuple[str, str], ...]
+    latency: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What feeds the accumulators: text, `clocks` behind the words, bits of a term, modules and memories."""
+
+    text: str
+    clocks: int
+    bits: int
+    modules: str = ""
+    memories: tuple[tuple[str, str], ...] = ()
+
+
+def layer(name: str, module: str, plan: Design, unit: Layer, fifo_bits: int) -> UnitFiles:
+    """Return the Verilog of a layer, top module `module`, of the core `name`."""
+    step, fmt = unit.step, plan.program.quant(unit.step.x).format
+    terms = _terms(name, module, plan, unit)
+    acc = _acc_bits(plan, unit, terms)
+    pipe = _finish(module, plan, unit, acc)
+    out_bits = unit.out_lanes * plan.format_bits(step.y)
+    send_bits = unit.out_lanes * acc
+    held = unit.beats_per_group > 1
+    values = {
+        "TITLE": _title(plan, unit),
+        "MODULE": module,
+        "IN": str(unit.in_lanes * fmt.bits),
+        "OUT": str(out_bits),
+        "STEP": str(unsigned_bits(unit.walk.groups * unit.walk.terms - 1)),
+        "TERMS": terms.text,
+        "CLOCKS": str(terms.clocks),
+        "ACCUMULATE": _accumulate(unit, fmt, terms.bits, acc),
+        "SEND": str(send_bits),
+        "HOLD": _hold(unit, acc) if held else "  assign send = done;\n  assign sent = acc;",
+        "FINISH": _finish_text(unit, pipe),
+        "FIFO": str(fifo_bits),
+        "COST": str(unit.beats_per_group),
+        "NAME": name,
+    }
+    fill = _fill(plan, unit)
+    walker = window(module, _title(plan, unit), unit.walk, unit.rows, unit.in_lanes * fmt.bits, fill)
+    text = "\n".join(
+        part for part in (filled("layer.v", values), walker, terms.modules, pipe.verilog if pipe else "") if part
+    )
+    memories = terms.memories + (pipe.memories if pipe else ())
+    latency = READ_CLOCKS + terms.clocks + 1 + int(held) + (pipe.latency if pipe else 0)
+    return UnitFiles(text, memories, latency)
+
+
+def _title(plan: Design, unit: Layer) -> str:
+    walk, kind = unit.walk, type(unit.step).__name__.removesuffix("Step")
+    rows, columns = walk.out
+    return (
+        f"{kind}: kernel {walk.kernel[0]} x {walk.kernel[1]}, {rows} x {columns} windows, {unit.fold.pe} outputs of "
+        f"{walk.groups * unit.fold.pe} with {unit.fold.simd} products each at once, {walk.steps} clocks a frame"
+    )
+
+
+def _fill(plan: Design, unit: Layer) -> int:
+    """Return the word that stands for padding: the zero point, or for a maximum the least code, in every lane."""
+    fmt = plan.program.quant(unit.step.x).format
+    match unit.step:
+        case MaxPoolStep():
+            code = int(fmt.from_ordinals(np.array([fmt.min_ordinal]))[0])
+        case ConvStep():
+            code = int(unit.step.x_zero)
+        case _:
+            code = 0
+    code &= (1 << fmt.bits) - 1
+    return sum(code << lane * fmt.bits for lane in range(unit.in_lanes))
+
+
+def _terms(name: str, module: str, plan: Design, unit: Layer) -> _Terms:
+    fmt = plan.program.quant(unit.step.x).format
+    if isinstance(unit.step, ConvStep):
+        return _products(name, module, plan, unit, fmt)
+    if isinstance(unit.step, MaxPoolStep):
+        return _Terms(f"  wire [{unit.in_lanes * fmt.bits - 1}:0] terms = data;", 0, fmt.bits)
+    bits = signed_bits(fmt.units_of_ordinal(fmt.min_ordinal), fmt.max_units)
+    lanes = [
+        f"  assign terms[{lane * bits} +: {bits}] = {decode(fmt, f'data[{lane * fmt.bits} +: {fmt.bits}]', bits)};"
+        for lane in range(unit.fold.pe)
+    ]
+    return _Terms("\n".join([f"  wire [{unit.fold.pe * bits - 1}:0] terms;", *lanes]), 0, bits)
+
+
+def _products(name: str, module: str, plan: Design, unit: Layer, fmt: Format) -> _Terms:
+    step, fold = unit.step, unit.fold
+    assert isinstance(step, ConvStep)
+    pair = fold.style == "dsp_pair" and not unit.apart and fold.pe % 2 == 0
+    style = "dsp" if fold.style == "dsp_pair" and not pair else fold.style
+    lanes = Lanes(step.weight_format, fmt, fold.simd, style, plan.device.family)
+    weight_bits = step.weight_format.bits * fold.simd
+    width, depth = weight_bits * fold.pe, unit.walk.groups * unit.walk.terms
+    kind = "block" if depth > SMALL_ROM else "logic"
+    lines = [
+        f"  wire [{width - 1}:0] weights;",
+        f"  {name}_rom_{kind} #(.WIDTH({width}), .DEPTH({depth}), .BITS({unsigned_bits(depth - 1)}), "
+        f'.FILE("{module}_weights.mem")) rom (.clk(clk), .at(weight_at), .data(weights));',
+        f"  wire [{fold.pe * lanes.sum_bits - 1}:0] terms;",
+        "  genvar lane;",
+        "  generate",
+        f"    for (lane = 0; lane < {fold.pe}; lane = lane + {2 if pair else 1}) begin : lanes",
+        *_instance(module, unit, fmt, lanes, weight_bits, pair),
+        "    end",
+        "  endgenerate",
+    ]
+    memory = (f"{module}_weights.mem", _weights(plan, unit))
+    return _Terms("\n".join(lines), lanes.latency, lanes.sum_bits, lanes_verilog(lanes, f"{module}_lanes"), (memory,))
+
+
+def _instance(module: str, unit: Layer, fmt: Format, lanes: Lanes, weight_bits: int, pair: bool) -> list[str]:
+    x = f"data[lane*{fmt.bits} +: {fmt.bits}]" if unit.apart else "data"
+    w, s = weight_bits, lanes.sum_bits
+    if not pair:
+        return [
+            f"      {module}_lanes dot (.clk(clk), .x({x}), .w(weights[lane*{w} +: {w}]), "
+            f".sum(terms[lane*{s} +: {s}]));"
+        ]
+    return [
+        f"      {module}_lanes dot (.clk(clk), .x({x}), .w0(weights[lane*{w} +: {w}]), "
+        f".w1(weights[(lane+1)*{w} +: {w}]), .sum0(terms[lane*{s} +: {s}]), .sum1(terms[(lane+1)*{s} +: {s}]));"
+    ]
+
+
+def weight_words(plan: Design, unit: Layer) -> IntArray:
+    """Return the weights by memory word: [groups * terms, pe * simd] bit patterns of codes, lane by lane."""
+    step, fold, walk = unit.step, unit.fold, unit.walk
+    assert isinstance(step, ConvStep)
+    fmt, codes = step.weight_format, step.codes.astype(np.int64)
+    if codes.shape[2:] == (1, 1) and codes.shape[1] == len(plan.orders[step.x]):
+        codes = codes[:, plan.orders[step.x]]
+    kh, kw = walk.kernel
+    grouped = codes.reshape(walk.groups, fold.pe, walk.depth, fold.simd, kh, kw)
+    words = grouped.transpose(0, 4, 5, 2, 1, 3).reshape(walk.groups * walk.terms, fold.pe * fold.simd)
+    patterns: IntArray = words & ((1 << fmt.bits) - 1)
+    return patterns
+
+
+def _weights(plan: Design, unit: Layer) -> str:
+    assert isinstance(unit.step, ConvStep)
+    bits = unit.step.weight_format.bits
+    words = weight_words(plan, unit)
+    digits = -(-words.shape[1] * bits // 4)
+    rows = (sum(int(code) << place * bits for place, code in enumerate(word)) for word in words)
+    return "".join(f"{row:0{digits}x}\n" for row in rows)
+
+
+def acc_max(plan: Design, unit: Layer) -> int:
+    """Return the largest magnitude of a finished accumulator (before what a mean or pool divides)."""
+    step, fmt = unit.step, plan.program.quant(unit.step.x).format
+    if isinstance(step, ConvStep):
+        return step.acc_max
+    low, high = fmt.units_of_ordinal(fmt.min_ordinal), fmt.max_units
+    zero = step.x_zero if isinstance(step, MeanStep) else 0
+    return max(abs(low - zero), abs(high - zero)) * unit.walk.terms
+
+
+def _acc_bits(plan: Design, unit: Layer, terms: _Terms) -> int:
+    """Bits of an accumulator: enough for the finished sum, because all sums before it are modulo 2^bits."""
+    if isinstance(unit.step, MaxPoolStep):
+        return terms.bits
+    most = acc_max(plan, unit)
+    return signed_bits(-most, most)
+
+
+def _accumulate(unit: Layer, fmt: Format, bits: int, acc: int) -> str:
+    lanes = unit.fold.pe
+    if isinstance(unit.step, MaxPoolStep):
+        old, new = f"acc[lane*{acc} +: {acc}]", f"terms[lane*{acc} +: {acc}]"
+        body = f"if (term_valid && (term_first || {ordinal_less(fmt, old, new)})) {old} <= {new};"
+        extra: list[str] = []
+    else:
+        body, extra = _sum(bits, acc)
+    count = isinstance(unit.step, AveragePoolStep)
+    lines = [
+        f"  reg [{lanes * acc - 1}:0] acc;",
+        "  genvar sum;",
+        "  generate",
+        f"    for (sum = 0; sum < {lanes}; sum = sum + 1) begin : sums",
+        *[f"      {line}".replace("lane", "sum") for line in extra],
+        f"      always @(posedge clk) {body}".replace("lane*", "sum*"),
+        "    end",
+        "  endgenerate",
+    ]
+    return "\n".join(lines + _count(unit) if count else lines)
+
+
+def _sum(bits: int, acc: int) -> tuple[str, list[str]]:
+    """Return the accumulation of one lane: terms are extended or cut to the accumulator's bits."""
+    term = f"terms[lane*{bits} +: {bits}]"
+    top = f"terms[lane*{bits}+{bits - 1}]"
+    value = f"{{{{{acc - bits}{{{top}}}}}, {term}}}" if acc > bits else f"terms[lane*{bits} +: {acc}]"
+    own = f"acc[lane*{acc} +: {acc}]"
+    zero = f"{{{acc}{{1'b0}}}}"
+    extra = [f"wire [{acc - 1}:0] term = {value};", f"wire [{acc - 1}:0] kept = term_first ? {zero} : {own};"]
+    return f"if (term_valid) {own} <= kept + term;", extra
+
+
+def _count(unit: Layer) -> list[str]:
+    bits = unsigned_bits(unit.walk.terms)
+    return [
+        f"  reg [{bits - 1}:0] count;  // positions of the window inside the image",
+        f"  wire [{bits - 1}:0] counted = term_first ? {bits}'d0 : count;",
+        "  always @(posedge clk)",
+        f"    if (term_valid) count <= counted + {{{bits - 1}'b0, term_inside}};"
+        if bits > 1
+        else "    if (term_valid) count <= counted + term_inside;",
+    ]
+
+
+def _hold(unit: Layer, acc: int) -> str:
+    width, beats = unit.fold.pe * acc, unit.beats_per_group
+    bits, part = unsigned_bits(beats), unit.out_lanes * acc
+    count = _held_count(unit)
+    return "\n".join(
+        [
+            "  // A group leaves over the clocks in which the next one adds up.",
+            f"  reg [{width - 1}:0] held;",
+            f"  reg [{bits - 1}:0] left;",
+            "  assign send = |left;",
+            f"  assign sent = held[{part - 1}:0];",
+            f"  always @(posedge clk) held <= done ? acc : held >> {part};",
+            "  always @(posedge clk)",
+            f"    if (rst) left <= {bits}'d0;",
+            f"    else if (done) left <= {bits}'d{beats};",
+            f"    else if (send) left <= left - {bits}'d1;",
+            *count,
+        ]
+    )
+
+
+def _held_count(unit: Layer) -> list[str]:
+    if not isinstance(unit.step, AveragePoolStep):
+        return []
+    bits = unsigned_bits(unit.walk.terms)
+    return [f"  reg [{bits - 1}:0] held_count;", "  always @(posedge clk) if (done) held_count <= count;"]
+
+
+def _finish(module: str, plan: Design, unit: Layer, acc: int) -> Pipe | None:
+    step, name = unit.step, f"{module}_finish"
+    match step:
+        case ConvStep():
+            starts = _starts(unit)
+            return requant(
+                name, step.requant, starts, acc, unit.out_lanes, len(starts), step.acc_max, plan.device.wide_bits
+            )
+        case MeanStep():
+            channels = unit.walk.groups * unit.fold.pe
+            start = -step.x_zero * unit.walk.terms
+            return requant(
+                name, step.requant, (start,), acc, unit.out_lanes, channels, acc_max(plan, unit), plan.device.wide_bits
+            )
+        case AveragePoolStep():
+            fmt = plan.program.quant(step.y).format
+            most, counts, tile = acc_max(plan, unit), unit.walk.counts(), plan.device.wide_bits
+            return divide(name, fmt, step.multipliers, unit.walk.terms, acc, unit.out_lanes, most, counts, tile)
+        case MaxPoolStep():
+            return None
+
+
+def _starts(unit: Layer) -> tuple[int, ...]:
+    """Return what each channel's accumulator starts from: its bias less the zero point's share of the products."""
+    step = unit.step
+    assert isinstance(step, ConvStep)
+    sums = step.weight.astype(object).sum(axis=(1, 2, 3))
+    return tuple(int(b) - step.x_zero * int(s) for b, s in zip(step.bias, sums, strict=True))
+
+
+def _finish_text(unit: Layer, pipe: Pipe | None) -> str:
+    if pipe is None:
+        return "  assign code_valid = send;\n  assign code = sent;"
+    count = ""
+    if isinstance(unit.step, AveragePoolStep):
+        count = f", .in_count({'held_count' if unit.beats_per_group > 1 else 'count'})"
+    return (
+        f"  {pipe.module} finish (.clk(clk), .rst(rst), .in_valid(send), .in_acc(sent){count}, "
+        ".out_valid(code_valid), .out_data(code));"
+    )

@@ -1,0 +1,104 @@
+"""What a unit takes of an FPGA, estimated: for choosing a folding, never for a report (that is synthesised).
+
+The counts are sums over parts: multipliers with their adders, accumulators, memories, requantisation, walks and FIFOs.
+Constants were fitted to yosys 0.23 on Xilinx 7 (`benchmarks/fpga_fold.py` prints how far off they are).
+"""
+
+from __future__ import annotations
+
+from export.rtl.bounds import signed_bits
+from export.rtl.stream.device import Device, Resources, total
+from export.rtl.stream.layer import SMALL_ROM
+from export.rtl.stream.plan import Design, Link
+from export.rtl.stream.units import Elementwise, Layer, Rearrange, Unit
+from export.rtl.stream.window import SMALL_BUFFER
+from quant.accumulator import smallest_bits
+from quant.formats import Format
+from quant.luts import ECP5, XCUP, mac_luts
+from quant.steps import ConvStep, MaxPoolStep, TableStep
+
+#: Products that share a DSP block by style.
+PER_DSP = {"dsp": 1, "dsp_pair": 2}
+
+
+def design_resources(plan: Design, device: Device) -> list[Resources]:
+    """Return the estimate of every unit, with the links into it."""
+    return [
+        unit_resources(plan, unit, device) + total([_link(plan, link, device) for link in plan.inputs(index)])
+        for index, unit in enumerate(plan.units)
+    ]
+
+
+def unit_resources(plan: Design, unit: Unit, device: Device) -> Resources:
+    """Return the estimate of one unit."""
+    match unit:
+        case Layer():
+            return _layer(plan, unit, device)
+        case Elementwise():
+            return _elementwise(plan, unit, device)
+        case Rearrange():
+            bits = plan.format_bits(unit.step.y)
+            frames = total([_memory(bits, 2 * size, device) for size in unit.sizes])
+            return frames + _memory(18, len(unit.order), device) + Resources(60)
+
+
+def _layer(plan: Design, unit: Layer, device: Device) -> Resources:
+    fmt = plan.program.quant(unit.step.x).format
+    buffer = _memory(unit.in_lanes * fmt.bits, unit.rows * unit.walk.row_words, device, SMALL_BUFFER)
+    walk = Resources(110 + unit.in_lanes * fmt.bits)
+    if isinstance(unit.step, MaxPoolStep):
+        return buffer + walk + Resources(2.0 * unit.fold.pe * fmt.bits)
+    if not isinstance(unit.step, ConvStep):
+        acc = signed_bits(0, fmt.max_units * unit.walk.terms)
+        return buffer + walk + Resources(2.0 * unit.fold.pe * acc) + _finish(unit.out_lanes, acc, device)
+    acc = signed_bits(-unit.step.acc_max, unit.step.acc_max)
+    depth = unit.walk.groups * unit.walk.terms
+    rom = _memory(unit.fold.pe * unit.fold.simd * unit.step.weight_format.bits, depth, device, SMALL_ROM, rom=True)
+    held = 1.0 if unit.beats_per_group > 1 else 0.0
+    sums = Resources(unit.fold.pe * acc * (1 + held))
+    products = _products(unit.step.weight_format, fmt, unit, device)
+    return buffer + walk + rom + sums + products + _finish(unit.out_lanes, acc, device)
+
+
+def _products(weight: Format, activation: Format, unit: Layer, device: Device) -> Resources:
+    count = unit.fold.pe * unit.fold.simd
+    tree = smallest_bits(weight, activation, unit.fold.simd) * (unit.fold.simd - 1) / unit.fold.simd
+    if unit.fold.style != "lut":
+        return Resources(count * (tree + 1), -(-count // PER_DSP[unit.fold.style]))
+    return Resources(count * (product_luts(weight, activation, device) + tree))
+
+
+def product_luts(weight: Format, activation: Format, device: Device) -> float:
+    """Return the look-up tables of one exact product."""
+    family = XCUP if device.lut_inputs == 6 else ECP5
+    product = smallest_bits(weight, activation, 1)
+    return max(product, mac_luts(weight, activation, family).luts * 0.62 - 0.5 * product)
+
+
+def _finish(lanes: int, acc: int, device: Device) -> Resources:
+    """Requantisation: a multiplier of the accumulator's bits by 31, its sums, shift, rounding and constants."""
+    tiles = -(-acc // device.wide_bits) * -(-31 // (device.narrow_bits - 1))
+    return Resources(lanes * (220 + 2.0 * acc), lanes * tiles)
+
+
+def _elementwise(plan: Design, unit: Elementwise, device: Device) -> Resources:
+    if isinstance(unit.step, TableStep):
+        return _memory(plan.format_bits(unit.step.y), 1 << plan.format_bits(unit.step.x), device) + Resources(40)
+    return Resources(unit.lanes * 350.0 + 40, unit.lanes * (2 if device.wide_bits > 18 else 4))
+
+
+def _link(plan: Design, link: Link, device: Device) -> Resources:
+    width = link.from_lanes * plan.format_bits(link.tensor)
+    queue = _memory(width, 1 << link.queue_bits, device, SMALL_BUFFER) if link.queue_bits else Resources()
+    wide = max(link.from_lanes, link.to_lanes) * plan.format_bits(link.tensor)
+    convert = Resources(wide + 8.0) if link.from_lanes != link.to_lanes else Resources()
+    return queue + convert + Resources(width + 30.0)
+
+
+def _memory(width: int, depth: int, device: Device, small: int = 0, *, rom: bool = False) -> Resources:
+    """Return a memory in block RAM, or in look-up tables where it has at most `small` words."""
+    if depth <= small:
+        per_lut = (1 << device.lut_inputs) * (1 if rom else 0.5)
+        return Resources(width * max(0.5 if rom else 1.0, depth / per_lut))
+    blocks = min(-(-width // wide) * -(-depth // deep) for wide, deep in device.shapes)
+    return Resources(10.0, 0, blocks / device.blocks_per_unit)
