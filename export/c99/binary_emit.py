@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from export.c99.binary_plan import LANES, PADDED, Layout, Stage, folded, lay_out, padded, pixel_bytes, stem_uses
@@ -19,11 +21,13 @@ UNROLLED_WORDS, ROUND_WORDS = 18, 9
 
 TYPES = Kernel("binary_types", "binary_types")
 CLIP = Kernel("binary_clip", "binary_clip")
-NEON, PORTABLE = "defined(BINARY_NEON)", "!defined(BINARY_NEON)"
+NEON, HELIUM = "defined(BINARY_NEON)", "defined(BINARY_HELIUM)"
+PORTABLE = "!defined(BINARY_NEON) && !defined(BINARY_HELIUM)"
 EIGHT = Kernel("binary_eight", "binary_eight", guard=NEON)
 SIGNS = Kernel("binary_signs", "binary_signs", needs=(EIGHT,))
 REACH = Kernel("binary_reach", "binary_reach", needs=(EIGHT,))
 COUNT = Kernel("binary_count", "binary_sum_bytes", guard=PORTABLE)
+COUNT_HELIUM = Kernel("binary_count_helium", "helium_sum_bytes", (("NAME", "binary_sum_bytes"),), guard=HELIUM)
 PATCH = Kernel("binary_patch", "binary_patch", needs=(TYPES,))
 AVERAGE = Kernel("binary_average", "binary_average", needs=(TYPES,))
 AFFINE = Kernel("binary_affine", "binary_affine", needs=(TYPES, CLIP))
@@ -82,10 +86,12 @@ def _conv(stage: Stage) -> Kernel:
 
 
 def _sums(words: int, inside: str) -> tuple[Kernel, ...]:
-    """Return the kernels, one for NEON and one for others, that compute a pixel's sums for patches of so many words."""
+    """Return the kernels, for NEON, Helium and others, that compute a pixel's sums for patches of so many words."""
     name = f"binary_sums_{words}{inside and '_inside'}"
     tokens = (("WORDS", str(words)), ("TAKES_INSIDE", "const uint32_t *inside, " if inside else ""))
-    portable = Kernel("binary_sums", name, (*tokens, ("COUNTS", _counts(words, inside))), (COUNT,), PORTABLE)
+    portable = Kernel("binary_sums", name, (*tokens, ("COUNTS", _counts(words, inside, _word))), (COUNT,), PORTABLE)
+    counts = ("COUNTS", _counts(words, inside, _helium_word))
+    helium = Kernel("binary_sums_helium", f"{name}_helium", (("NAME", name), *tokens, counts), (COUNT_HELIUM,), HELIUM)
     unlike = Kernel("binary_unlike", f"binary_unlike{inside and '_inside'}", _unlike_tokens(inside), guard=NEON)
     more = (
         ("UNLIKE4", f"{unlike.name}4"),
@@ -94,7 +100,7 @@ def _sums(words: int, inside: str) -> tuple[Kernel, ...]:
         ("INSIDE", "vdupq_n_u32(inside[k]), " if inside else ""),
     )
     vector = Kernel("binary_sums_neon", f"{name}_neon", (("NAME", name), *tokens, *more), (unlike,), NEON)
-    return portable, vector
+    return portable, helium, vector
 
 
 def _unlike_tokens(inside: str) -> tuple[tuple[str, str], ...]:
@@ -104,28 +110,38 @@ def _unlike_tokens(inside: str) -> tuple[tuple[str, str], ...]:
     return (("NAMES", f"binary_unlike{inside and '_inside'}4"), ("TAKES_INSIDE", takes), ("SEEN", seen), *lanes)
 
 
-def _counts(words: int, inside: str) -> str:
+def _word(word: str, inside: str) -> str:
+    """Return the C text of the bits that differ in a word."""
+    unlike = f"patch[{word}] ^ w[{LANES} * ({word})]"
+    return f"({unlike}) & inside[{word}]" if inside else unlike
+
+
+def _helium_word(word: str, inside: str) -> str:
+    """Return the same for the words of four outputs."""
+    unlike = f"veorq_u32(vdupq_n_u32(patch[{word}]), vld1q_u32(weight + {LANES} * ({word})))"
+    return f"vandq_u32({unlike}, vdupq_n_u32(inside[{word}]))" if inside else unlike
+
+
+def _counts(words: int, inside: str, unlike: Callable[[str, str], str]) -> str:
     """Return the C statements that count the bits of these words in which patch and weight differ."""
     rounds = words // ROUND_WORDS if words > UNROLLED_WORDS else 0
     lines = ["int32_t k;"] if rounds else []
     if rounds:
         lines.append(f"for (k = 0; k < {rounds * ROUND_WORDS}; k += {ROUND_WORDS}) {{")
-        lines += [f"    {line}" for line in _round([f"k + {i}" for i in range(ROUND_WORDS)], inside)]
+        lines += [f"    {line}" for line in _round([unlike(f"k + {i}", inside) for i in range(ROUND_WORDS)])]
         lines.append("}")
-    rest = [str(i) for i in range(rounds * ROUND_WORDS, words)]
-    lines += _round(rest, inside) if rest else []
+    rest = [unlike(str(i), inside) for i in range(rounds * ROUND_WORDS, words)]
+    lines += _round(rest) if rest else []
     return "\n".join(f"            {line}" for line in lines)
 
 
-def _round(words: list[str], inside: str) -> list[str]:
+def _round(terms: list[str]) -> list[str]:
     """Return statements for at most 31 words, whose counts a byte holds; the compiler keeps to their order."""
-    terms = [f"patch[{word}] ^ w[{LANES} * ({word})]" for word in words]
-    if inside:
-        terms = [f"({term}) & inside[{word}]" for term, word in zip(terms, words, strict=True)]
     groups = [terms[i : i + 3] for i in range(0, len(terms), 3)]
-    lines = [f"bytes {'+' if i else ''}= binary_count{len(g)}(m, {', '.join(g)});" for i, g in enumerate(groups)]
+    counts = [f"binary_count{len(group)}(m, {', '.join(group)})" for group in groups]
+    lines = [f"bytes = {f'ADD(bytes, {count})' if i else count};" for i, count in enumerate(counts)]
     apart = [line for pair in zip(lines, ["IN_ORDER;"] * len(lines), strict=True) for line in pair]
-    return [*apart[:-1], "unlike += binary_sum_bytes(bytes);"]
+    return [*apart[:-1], "unlike = ADD(unlike, binary_sum_bytes(bytes));"]
 
 
 def _stem_constants(network: BinaryNetwork, layout: Layout) -> Constants:
@@ -243,8 +259,16 @@ _PREAMBLE = """\
 #if defined(__ARM_NEON) && defined(__aarch64__) && !defined(__ARM_BIG_ENDIAN)
 #define BINARY_NEON 1
 #include <arm_neon.h>
+#elif defined(__ARM_FEATURE_MVE) && !defined(__ARM_BIG_ENDIAN)
+#define BINARY_HELIUM 1
+#include <arm_mve.h>
 #elif defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
+#endif
+#if defined(BINARY_HELIUM)
+#define ADD(a, b) vaddq_u32(a, b)
+#else
+#define ADD(a, b) ((a) + (b))
 #endif
 #if defined(__GNUC__)
 /* A constant that stays in its register, and loads that stay behind a line: both save registers and instructions. */

@@ -29,12 +29,12 @@ static inline uint32_t binary_count3(const struct binary_masks m, uint32_t a, ui
 }
 
 /* The sum of the bytes of a word. */
-static inline int32_t NAME(uint32_t bytes)
+static inline uint32_t NAME(uint32_t bytes)
 {
 #if defined(__ARM_FEATURE_SIMD32)
-    return (int32_t)__usad8(bytes, 0);
+    return __usad8(bytes, 0);
 #else
     bytes = (bytes & 0x00FF00FFu) + ((bytes >> 8) & 0x00FF00FFu);
-    return (int32_t)((bytes + (bytes >> 16)) & 0xFFFFu);
+    return (bytes + (bytes >> 16)) & 0xFFFFu;
 #endif
 }

@@ -11,10 +11,9 @@ static inline void NAME(const uint32_t *patch, TAKES_INSIDEconst uint32_t *weigh
     for (output = 0; output < outputs; output += 4, weight += 4 * WORDS, sums += 4) {
         for (lane = 0; lane < 4; lane++) {
             const uint32_t *w = weight + lane;
-            int32_t unlike = 0;
-            uint32_t bytes;
+            uint32_t unlike = 0, bytes;
 COUNTS
-            sums[lane] = terms - 2 * unlike;
+            sums[lane] = terms - 2 * (int32_t)unlike;
         }
     }
 }
