@@ -12,8 +12,9 @@ METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "cod
 #: Those that say what an inference takes of a device's memories, in bytes.
 MEMORIES = ("arena", "flash", "code", "ram", "stack")
 
-#: How a plan gets to a board: a worker process here, one of the emulators, a compiler's estimate, a made-up device.
-TRANSPORTS = ("local", "qemu-user", "qemu-system", "qemu-root", "verilator", "estimate", "null")
+#: How a plan gets to a board: a worker process here, one of the emulators, a compiler's estimate, synthesis,
+#: a made-up device.
+TRANSPORTS = ("local", "qemu-user", "qemu-system", "qemu-root", "verilator", "estimate", "synthesis", "null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Board:
         transport: one of TRANSPORTS.
         runtime: the runtime that executes a part, by name.
         cpu: the core that executes, or None when it is this machine's.
-        method: `measured` or `simulated`; goes with every figure.
+        method: `measured`, `simulated` or `synthesised`; goes with every figure.
         metrics: what it gives, from METRICS.
         absent: why it does not give the others, where the reason is the board's own.
         packages: distributions whose versions are recorded with a measurement.

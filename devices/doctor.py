@@ -10,6 +10,7 @@ from devices import conditions, meters, runtimes, tools
 from devices.board import Board
 from devices.boards import BOARDS
 from devices.emulators.trial import cannot_count
+from devices.synthesis import commands
 from export.targets import TARGETS
 
 
@@ -55,6 +56,7 @@ def examine(root: Path = conditions.ROOT) -> tuple[Finding, ...]:
     return (
         *(_export(target.name) for target in TARGETS),
         *(_tool(tool) for tool in tools.TOOLS),
+        *(_command(command) for command in commands.COMMANDS),
         *found,
         *(_board(board, working.get(board.runtime)) for board in BOARDS),
         *(Finding("meter", p.name, p.available, p.detail) for p in meters.probe(root)),
@@ -74,6 +76,11 @@ def _tool(tool: tools.Tool) -> Finding:
     return Finding("tool", tool.name, reason is None, reason or f"from Debian's {tool.package.split()[0]}")
 
 
+def _command(command: commands.Command) -> Finding:
+    reason = commands.missing(command)
+    return Finding("tool", command.name, reason is None, reason or commands.use(command))
+
+
 def _runtime(name: str, target: str, reason: str | None) -> Finding:
     return Finding("runtime", name, reason is None, reason or f"executes parts of target {target}")
 
@@ -81,6 +88,8 @@ def _runtime(name: str, target: str, reason: str | None) -> Finding:
 def _board(board: Board, runtime: Finding | None) -> Finding:
     if runtime is not None and not runtime.available:
         return Finding("board", board.name, False, runtime.detail)
+    if board.transport == "synthesis" and (lack := runtimes.missing(board)):
+        return Finding("board", board.name, False, lack)
     machine = runtimes.find_machine(board)
     reason = cannot_count(machine) if machine else None
     if reason:

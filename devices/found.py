@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from devices.circuit import Circuit
 from devices.measurement import Step, Warmup
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Raw results of one run, None where it gave nothing; `source` says in words where they come from."""
+    """Raw results of one run, None where it gave nothing; `source` says in words where they come from.
+
+    `absent` is why this run lacks a metric that its board gives otherwise.
+    """
 
     source: str
     versions: tuple[tuple[str, str], ...]
@@ -23,3 +27,5 @@ class Found:
     ram_bytes: int | None = None
     stack_bytes: int | None = None
     steps: tuple[Step, ...] = ()
+    circuit: Circuit | None = None
+    absent: tuple[tuple[str, str], ...] = ()

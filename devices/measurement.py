@@ -11,10 +11,14 @@ from dataclasses import asdict, dataclass, fields
 
 from devices import strict
 from devices.board import METRICS
+from devices.circuit import Circuit, circuit_from_record
 from devices.errors import DeviceError
 
-SCHEMA = 2
-METHODS = ("measured", "replayed", "simulated", "analytic")
+SCHEMA = 3
+#: The schema before circuits, which is read as well.
+_WITHOUT_CIRCUIT = 2
+#: `synthesised`: what synthesis, place and route say of a netlist, with cycles that are simulated or exact by design.
+METHODS = ("measured", "replayed", "simulated", "synthesised", "analytic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Measurement:
             holds code and constants, RAM the arena and everything static.
         code_bytes: the part of flash that is instructions.
         steps: what each step of the network costs, in order; empty where the board does not tell.
+        circuit: what the core takes of an FPGA, and its clock; None where the part is no circuit.
         absent: sorted pairs of every metric that is None, and why.
     """
 
@@ -102,6 +107,7 @@ class Measurement:
     stack_bytes: int | None
     absent: tuple[tuple[str, str], ...]
     steps: tuple[Step, ...] = ()
+    circuit: Circuit | None = None
 
     def __post_init__(self) -> None:
         """Refuse a value that is not there without a reason, and a reason for one that is."""
@@ -170,10 +176,12 @@ def from_json(text: str, where: str = "measurement") -> Measurement:
 def from_record(record: object, where: str = "measurement") -> Measurement:
     """Read the object that `to_record` made; see `from_json`."""
     schema = record.get("schema") if isinstance(record, dict) else None
-    if type(schema) is not int or schema != SCHEMA:
+    if type(schema) is not int or schema not in (_WITHOUT_CIRCUIT, SCHEMA):
         raise DeviceError(f"{where}: measurement schema {schema!r}; this version reads {SCHEMA}.")
     names = tuple(f.name for f in fields(Measurement))
-    body = strict.fields(record, ("schema", *names), where)
+    if schema == _WITHOUT_CIRCUIT:
+        names = tuple(name for name in names if name != "circuit")
+    body = {"circuit": None, **strict.fields(record, ("schema", *names), where)}
 
     def text(key: str) -> str:
         return strict.typed(body[key], str, f"{where}: {key}")
@@ -208,6 +216,7 @@ def from_record(record: object, where: str = "measurement") -> Measurement:
         stack_bytes=byte_count("stack_bytes"),
         absent=strict.words(body["absent"], f"{where}: absent"),
         steps=tuple(_step(item, f"{where}: steps") for item in strict.typed(body["steps"], list, f"{where}: steps")),
+        circuit=None if body["circuit"] is None else circuit_from_record(body["circuit"], f"{where}: circuit"),
     )
 
 

@@ -32,6 +32,7 @@ class Plan:
         images: test vectors whose instructions or cycles are counted, one inference each.
         limit_s: the run is stopped when it takes longer.
         arena_bytes: what the exporter noted about the part's memory, or None.
+        cycles, interval_cycles: what the exporter noted of clocks, of one inference and between two, or None.
         stem: what the names of the part's files begin with, where that is not the part's name.
     """
 
@@ -46,6 +47,8 @@ class Plan:
     images: int = 2
     limit_s: float = SPARE_S
     arena_bytes: int | None = None
+    cycles: int | None = None
+    interval_cycles: int | None = None
     stem: str = ""
 
     def __post_init__(self) -> None:
@@ -93,15 +96,17 @@ def plans(
             warmup_s=warmup_s,
             images=min(images, len(part.inputs)),
             limit_s=SPARE_S + 2 * (warmup_s + windows * window_s),
-            arena_bytes=_arena_bytes(part),
+            arena_bytes=_noted(part, "arena_bytes"),
+            cycles=_noted(part, "cycles"),
+            interval_cycles=_noted(part, "interval_cycles"),
             stem=part.stem,
         )
         for part in bundle.parts
     )
 
 
-def _arena_bytes(part: BundlePart) -> int | None:
-    noted = part.facts.get("arena_bytes")
+def _noted(part: BundlePart, fact: str) -> int | None:
+    noted = part.facts.get(fact)
     return noted if type(noted) is int else None
 
 
@@ -109,6 +114,8 @@ def describe(plan: Plan) -> str:
     """Say in one line what a plan would do, for --dry-run."""
     board = find_board(plan.board)
     how = f"part '{plan.part}' of {plan.bundle[:12]} with {board.runtime} on {board.name}"
+    if board.transport == "synthesis":
+        return f"part '{plan.part}' of {plan.bundle[:12]} on {board.name}: {board.summary}"
     if "latency" in board.metrics:
         return f"{how}: warm-up {plan.warmup_s:g} s, then {plan.windows} windows of {plan.window_s:g} s"
     return f"{how}: {', '.join(board.metrics)} of {plan.images} inferences"
@@ -143,6 +150,8 @@ def from_json(text: str | bytes) -> Plan:
         images=strict.count(body["images"], "plan: images"),
         limit_s=strict.real(body["limit_s"], "plan: limit_s"),
         arena_bytes=strict.optional(body["arena_bytes"], int, "plan: arena_bytes"),
+        cycles=strict.optional(body["cycles"], int, "plan: cycles"),
+        interval_cycles=strict.optional(body["interval_cycles"], int, "plan: interval_cycles"),
     )
 
 

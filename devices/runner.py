@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from devices.part_files import load_graph, load_inputs
 from devices.pi import session as pi
 from devices.plan import Plan
 from devices.runtimes import find_machine
+from devices.synthesis.flow import silent
+from devices.synthesised import read_synthesis
 from devices.worker import versions
 from export.errors import ExportError
 from export.runtimes import verilator
@@ -26,24 +29,25 @@ from quant.graph import macs
 SCENARIO = "single-stream"
 
 
-def profile(plan: Plan, root: Path = conditions.ROOT) -> Measurement:
+def profile(plan: Plan, root: Path = conditions.ROOT, say: Callable[[str], None] = silent) -> Measurement:
     """Run a plan and return what was measured.
 
     Args:
         plan: what to run, from `devices.plan.plans`.
         root: where /proc and /sys are read; tests give a recorded tree.
+        say: told what is being done, where that takes minutes.
 
     Raises:
         DeviceError: the board cannot be used here, or the run died, hung, or said something that is no record.
     """
     board = find_board(plan.board)
     started, earlier = datetime.now(UTC), conditions.before(root)
-    found = _run(board, plan)
+    found = _run(board, plan, say)
     state = conditions.after(earlier, root)
     return _measurement(plan, board, found, started=started, state=state, root=root)
 
 
-def _run(board: Board, plan: Plan) -> Found:
+def _run(board: Board, plan: Plan, say: Callable[[str], None]) -> Found:
     machine = find_machine(board)
     if machine is not None:
         return _count_instructions(board, machine, plan)
@@ -56,6 +60,8 @@ def _run(board: Board, plan: Plan) -> Found:
             return _count_in_system(board, plan)
         case "estimate":
             return read_estimate(board, plan, versions(board))
+        case "synthesis":
+            return read_synthesis(board, plan, versions(board), say)
         case "verilator":
             return _count_cycles(board, plan)
         case _:
@@ -134,7 +140,12 @@ def _measurement(
         ram_bytes=found.ram_bytes,
         stack_bytes=found.stack_bytes,
         steps=found.steps,
-        absent=tuple((name, _reason(board, name, root)) for name in sorted(METRICS) if values[name] is None),
+        circuit=found.circuit,
+        absent=tuple(
+            (name, dict(found.absent).get(name) or _reason(board, name, root))
+            for name in sorted(METRICS)
+            if values[name] is None
+        ),
     )
 
 

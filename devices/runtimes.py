@@ -10,6 +10,7 @@ from devices.errors import DeviceError
 from devices.estimated import RUNTIME as VELA
 from devices.null import RUNTIME as NULL
 from devices.pi import session as pi
+from devices.synthesised import RUNTIME as YOSYS
 from export.runtimes import c_host, litert, openvino, ort, tflm, verilator
 from export.runtimes.session import Runtime
 from quant.names import find
@@ -41,7 +42,7 @@ def runtimes_for(target: str) -> tuple[Runtime, ...]:
 
 def find_runtime(name: str) -> Runtime:
     """Return the runtime called `name`, be it slow or one that executes nothing, or raise DeviceError."""
-    return find(name, (*RUNTIMES, *ON_DEMAND, VELA, NULL), "runtime", DeviceError)
+    return find(name, (*RUNTIMES, *ON_DEMAND, VELA, YOSYS, NULL), "runtime", DeviceError)
 
 
 def find_machine(board: Board) -> Machine | None:

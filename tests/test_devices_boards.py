@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from devices import boards, doctor, runtimes
+from devices import boards, doctor, runtimes, tools
 from devices.board import METRICS, TRANSPORTS, Board
 from devices.boards import BOARDS
 from devices.boards_emulated import BOARDS as EMULATED
+from devices.boards_fpga import FPGAS, find_fpga
+from devices.circuit import Usage
 from devices.errors import DeviceError
+from devices.synthesis import commands
+from devices.synthesis.family import find_family
 from export.targets import TARGETS
 
 every_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
@@ -22,7 +26,8 @@ def test_says_what_it_is(board: Board) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", board.name)
     assert len(board.summary) > 20
     assert board.transport in TRANSPORTS
-    assert board.method in ("measured", "simulated")
+    assert board.method in ("measured", "simulated", "synthesised")
+    assert (board.method == "synthesised") == (board.transport == "synthesis")
     assert (board.method == "measured") == (board.transport == "local")
 
 
@@ -36,7 +41,7 @@ def test_has_a_known_target_and_a_runtime_for_it(board: Board) -> None:
         assert board.target in {target.name for target in TARGETS}
         assert runtime.target == board.target
         executes = runtime in (*runtimes.runtimes_for(board.target), *runtimes.ON_DEMAND)
-        assert executes == (board.transport != "estimate")
+        assert executes == (board.transport not in ("estimate", "synthesis"))
         assert board in boards.boards_for(board.target)
 
 
@@ -76,6 +81,18 @@ def test_names_are_unique_and_suggested() -> None:
         runtimes.find_runtime("host-ort-x")
 
 
+def test_fpga_boards_are_of_known_families_and_say_what_is_not_executed() -> None:
+    named = {board.name: board for board in BOARDS if board.transport == "synthesis"}
+    assert set(named) == {fpga.name for fpga in FPGAS}
+    for fpga in FPGAS:
+        placed = bool(find_family(fpga.family).placer)
+        assert placed == bool(fpga.option) == ("latency" in named[fpga.name].metrics)
+        assert placed or "not executed here" in named[fpga.name].summary
+        assert min(fpga.budget.lut, fpga.budget.ff, fpga.budget.bram, fpga.budget.dsp) > 0
+        assert fpga.device in named[fpga.name].summary
+    assert find_fpga(named["pynq-z2"]).budget == Usage(lut=53200, ff=106400, bram=140, dsp=220)
+
+
 def test_nothing_is_verified_with_the_null_runtime() -> None:
     assert all(runtime.name != "null" for runtime in runtimes.RUNTIMES)
 
@@ -98,5 +115,8 @@ def test_doctor_on_a_bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for board in (*(board.name for board in EMULATED), "verilator"):
         assert not findings["board", board].available
         assert "apt-get install" in findings["board", board].detail
-    assert not any(f.available for (kind, _), f in findings.items() if kind == "tool")
+    assert not any(findings["tool", tool.name].available for tool in tools.TOOLS)
+    for command in commands.COMMANDS:  # those of wheels are found beside this Python
+        assert findings["tool", command.name].available == (commands.located(command.name) is not None)
+        assert "install" in findings["tool", command.name].detail or findings["tool", command.name].available
     assert findings["board", "null"].available

@@ -51,8 +51,8 @@ def _need(board: Board) -> None:
         pytest.skip(reason)
 
 
-#: Those in the emulated arm64 system take seconds each and have tests of their own.
-QUICK = [board for board in BOARDS if board.transport != "qemu-root"]
+#: Those in the emulated arm64 system and those of synthesis take seconds each and have tests of their own.
+QUICK = [board for board in BOARDS if board.transport not in ("qemu-root", "synthesis")]
 TIMED = [board for board in QUICK if "latency" in board.metrics]
 COUNTED = [board for board in QUICK if "instructions" in board.metrics]
 REAL = [board for board in QUICK if board.target is not None]

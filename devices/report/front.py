@@ -95,15 +95,20 @@ def _luts_name(record: SchemeRecord, cost: Summary) -> str:
 def _latencies(run: RunRecord) -> list[Front]:
     made = []
     for method, group in with_metric(_known(run), "latency"):
-        machines = dict.fromkeys(machine(entry.measurement) for entry in group)
-        for where in machines:
-            here = [entry for entry in group if machine(entry.measurement) == where]
+        for where in dict.fromkeys(map(_place, group)):
+            here = [entry for entry in group if _place(entry) == where]
             points = _points(run, here, "latency", boards=True)
-            name = here[0].measurement.conditions.cpu_model
+            name = where if method == "synthesised" else here[0].measurement.conditions.cpu_model
             made.append(
                 Front(f"{name}: latency", f"median latency, {method}", points, run.float_accuracy, units.seconds)
             )
     return made
+
+
+def _place(entry: Entry) -> str:
+    """Return what a latency holds for: a board that is a circuit of its own, or the machine that executed."""
+    item = entry.measurement
+    return item.board if item.method == "synthesised" else machine(item)
 
 
 def _counts(run: RunRecord, metric: str) -> list[Front]:

@@ -13,6 +13,7 @@ from devices.report.front import Front, best_of, draw, fronts
 from devices.report.joined import Entry, cost, entries, with_metric
 from devices.report.plots import LatencyPlot, latency_plots
 from devices.report.table import Table
+from devices.report.tables_circuit import entry_tables
 from devices.report.tables_steps import step_tables
 from devices.report.verdict import Best, best, headline, tally
 from devices.run_record import RunRecord
@@ -99,6 +100,7 @@ def _content(run: RunRecord) -> dict[str, object]:
         "latencies": _latencies(found),
         "doubts": tables_device.doubt_rows(found),
         "counts": _counts(run, found),
+        "circuits": entry_tables(found),
         "energy": tuple(tables_device.energy_table(method, group) for method, group in with_metric(found, "energy")),
         "no_energy": tables_device.absent_table(found, ("energy",)),
         "absent": tables_device.absent_table(found, ("latency", "instructions", "cycles", *MEMORIES)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from devices.board import MEMORIES
+from devices.circuit import RESOURCES, Circuit
 from devices.measurement import Measurement
 from devices.report import units
 from devices.report.joined import Entry, entries
@@ -33,7 +34,7 @@ def _filled(columns: tuple[str, ...], rows: Rows) -> tuple[tuple[str, ...], Rows
     return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in rows]
 
 
-_METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", *MEMORIES)
+_METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", *MEMORIES, "clock", *RESOURCES)
 
 
 def _metrics(item: Measurement) -> tuple[str, ...]:
@@ -43,13 +44,24 @@ def _metrics(item: Measurement) -> tuple[str, ...]:
         _count(item.instructions),
         _count(item.cycles),
         *(units.size(size) if isinstance(size, int) else units.DASH for size in sizes),
+        *_circuit(item.circuit),
     )
+
+
+def _circuit(circuit: Circuit | None) -> tuple[str, ...]:
+    """Return the clock and the resources of a core."""
+    if circuit is None:
+        return (units.DASH,) * (1 + len(RESOURCES))
+    clock = units.DASH if circuit.clock_hz is None else f"{circuit.clock_hz / 1e6:.1f} MHz"
+    return clock, *(units.count(getattr(circuit.counted, name)) for name in RESOURCES)
 
 
 def _latency(item: Measurement) -> tuple[str, str, str]:
     samples = item.samples_s
     if not samples:
         return units.DASH, units.DASH, units.DASH
+    if item.method == "synthesised":  # exact for the netlist: there is no spread to estimate
+        return units.seconds(summarise(samples).median), units.DASH, units.DASH
     p90, p99 = (units.percentile(percentile(samples, p)) for p in (0.9, 0.99))
     return units.seconds(summarise(samples).median), p90, p99
 

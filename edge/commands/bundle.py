@@ -70,6 +70,11 @@ def verify(
 @click.option(
     "--images", type=click.IntRange(min=1), default=2, show_default=True, help="Inferences to count instructions of."
 )
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="Copy the reports and bitstreams of FPGA boards into this folder.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @json_option
 def profile(
@@ -79,17 +84,20 @@ def profile(
     window_s: float,
     warmup_s: float,
     images: int,
+    keep: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Measure a bundle on boards.
 
-    Latency, instructions, cycles, memory: what the board gives. What is absent has a reason.
+    Latency, instructions, cycles, memory: what the board gives. What is absent has a reason. FPGA boards give the
+    resources of the core, its clock where open tools place it, and a bitstream; results are kept for the next time.
     """
     from devices import plan as planning
     from devices.boards import find_board
     from devices.measurement import to_record
     from devices.report.summary import measurement_rows
+    from devices.report.tables_circuit import circuit_tables
     from devices.runner import profile as profile_plan
     from export.bundle_read import read_bundle
 
@@ -103,12 +111,29 @@ def profile(
     if dry_run:
         _print_plans(plans, as_json)
         return
-    found = [profile_plan(plan) for plan in plans]
+    found = [profile_plan(plan, say=lambda text: click.echo(text, err=True)) for plan in plans]
+    if keep is not None:
+        _keep_results(plans, keep)
     if as_json:
         print_json([to_record(item) for item in found])
         return
     columns, rows = measurement_rows(found)
     print_table("Profile", columns, rows)
+    for table in (table for item in found for table in circuit_tables(item, f"part '{item.part}'")):
+        texts = [[f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row] for row in table.rows]
+        print_table(table.caption, [column.head for column in table.columns], texts)
+
+
+def _keep_results(plans: Sequence[Plan], folder: Path) -> None:
+    """Copy what synthesis left for the plans on FPGA boards."""
+    from devices.boards import find_board
+    from devices.synthesised import copy_results
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for plan in plans:
+        board = find_board(plan.board)
+        if board.transport == "synthesis":
+            click.echo(f"reports and bitstream: {copy_results(board, plan, folder)}", err=True)
 
 
 def _print_plans(plans: Sequence[Plan], as_json: bool) -> None:
