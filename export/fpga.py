@@ -10,9 +10,10 @@ from export.rtl.bench import bench_cpp, makefile, vectors
 from export.rtl.cycles import cycles
 from export.rtl.emit import memories, verilog
 from export.rtl.layout import Layout, acc_bits, layout, tensor_words
+from export.rtl.vendor import vendor_files
 from export.target import Capability, Facts, Source, Target, check_capability, check_name
 from quant import operators as ops
-from quant.formats import FORMATS
+from quant.formats import FORMATS, Format
 from quant.program import ConvStep
 
 _OPERATORS = (
@@ -36,7 +37,7 @@ _FORMATS = tuple(fmt.name for fmt in FORMATS)
 
 
 def write(source: Source, folder: Path) -> Facts:
-    """Write NAME.v, its memory files, a Verilator bench with the vectors, and a Makefile.
+    """Write NAME.v, its memory files, a Verilator bench with the vectors, a Makefile, and files for makers' tools.
 
     Raises:
         ExportError: the graph does not fit the target, there are no vectors, or the folder cannot be written.
@@ -56,10 +57,22 @@ def write(source: Source, folder: Path) -> Facts:
         f"{name}_tb.cpp": bench_cpp(name, plan),
         f"{name}_vectors.h": vectors(name, plan, source.inputs, source.outputs),
         "Makefile": makefile(name),
+        **vendor_files(name, *_ends(plan)),
     }
     for file, text in files.items():
         write_text(folder / file, text)
     return facts(plan)
+
+
+def _ends(plan: Layout) -> tuple[Format, Format, tuple[int, ...], tuple[int, ...]]:
+    """Return formats of input and output, and the shapes of one frame of them."""
+    program = plan.program
+    ends = (program.input, program.output)
+    (source, result), (taken, given) = (
+        [program.quant(e).format for e in ends],
+        [program.tensors[e].shape for e in ends],
+    )
+    return source, result, taken[1:], given[1:]
 
 
 def facts(plan: Layout) -> Facts:

@@ -41,7 +41,9 @@ def test_files_and_facts(tmp_path):
     graph = toy_graph()
     facts = write_core(graph, tmp_path, "head_1")
     names = {"head_1.v", "head_1_weights.mem", "head_1_bias.mem", "head_1_scale.mem", "head_1_tb.cpp"}
-    assert {path.name for path in tmp_path.iterdir()} == names | {"head_1_vectors.h", "Makefile"}
+    makers = {f"head_1{end}" for end in ("_vivado.tcl", ".xdc", "_pynq.tcl", "_pynq.py", "_quartus.tcl", ".sdc")}
+    makers |= {"head_1_ulx3s.lpf", "head_1_colorlight_i5.lpf"}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"head_1_vectors.h", "Makefile"} | makers
     weights = sum(w.size for name, w in graph.weights.items() if name.endswith("_w"))
     assert facts["layout"] == "NCHW" and facts["weight_bits"] == 8 * weights
     assert len((tmp_path / "head_1_weights.mem").read_text().split()) == weights

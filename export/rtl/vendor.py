@@ -1,0 +1,128 @@
+"""Files for makers' tools beside a core: Tcl and constraints for Vivado and Quartus, a PYNQ system and its driver, LPF.
+
+None of them is executed by this project, and each says so in its first lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from math import prod
+
+from export.errors import ExportError
+from export.rtl.decode import stream_bits
+from quant.formats import Format
+
+_WORD = re.compile(r"@([a-z_]+)@")
+
+#: Boards with an ECP5: the file's name, the board's, nextpnr's option, and where the 25 MHz oscillator is connected.
+_ECP5_BOARDS = (
+    ("ulx3s", "the ULX3S with 85k look-up tables (25F: --25k)", "--85k", "G2"),
+    ("colorlight_i5", "the Colorlight i5", "--25k", "P3"),
+)
+#: Widths in bits that an AXI DMA gives its streams.
+_DMA_BITS = (8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+def vendor_files(
+    name: str,
+    in_format: Format,
+    out_format: Format,
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    *,
+    in_lanes: int = 1,
+    out_lanes: int = 1,
+    in_axes: Sequence[int] | None = None,
+    out_axes: Sequence[int] | None = None,
+) -> dict[str, str]:
+    """Return the files by name.
+
+    Args:
+        name: of the part and of the top module, whose ports are `clk`, `rst`, `s_axis_*` and `m_axis_*`.
+        in_format: of the codes that go in: integers sign-extended to whole bytes, minifloats as bits.
+        out_format: of the codes that come out.
+        in_shape: of one frame of input in graph layout, without the batch.
+        out_shape: of one frame of output.
+        in_lanes: codes in one beat, the first in the low bits.
+        out_lanes: the same of the output.
+        in_axes: the order of axes in which a frame streams; None: as in the graph.
+        out_axes: the same of the output.
+
+    Raises:
+        ExportError: a shape does not divide into beats, or axes are no order of a shape's axes.
+    """
+    words: dict[str, object] = {"name": name, "sources": f"{name}.v", "memories": f"{name}_*.mem"}
+    words |= _stream("in", in_format, in_shape, in_lanes, in_axes)
+    words |= _stream("out", out_format, out_shape, out_lanes, out_axes)
+    beats = {"in": in_lanes * stream_bits(in_format), "out": out_lanes * stream_bits(out_format)}
+    words |= {"in_dma_bits": _dma_bits(beats["in"]), "converters": _converters(beats)}
+    plain = {
+        f"{name}_vivado.tcl": "vivado.tcl",
+        f"{name}.xdc": "xdc",
+        f"{name}_pynq.tcl": "pynq.tcl",
+        f"{name}_pynq.py": "pynq.py",
+        f"{name}_quartus.tcl": "quartus.tcl",
+        f"{name}.sdc": "sdc",
+    }
+    boards = {
+        f"{name}_{file}.lpf": _filled(
+            "lpf", {"name": name, "file": file, "board": board, "option": option, "site": site}
+        )
+        for file, board, option, site in _ECP5_BOARDS
+    }
+    return {file: _filled(template, words) for file, template in plain.items()} | boards
+
+
+def _stream(side: str, fmt: Format, shape: Sequence[int], lanes: int, axes: Sequence[int] | None) -> dict[str, object]:
+    """Return the words of a template that describe one stream."""
+    order = tuple(range(len(shape))) if axes is None else tuple(axes)
+    if sorted(order) != list(range(len(shape))):
+        raise ExportError(
+            f"vendor files: {side}put axes {order} are no order of the {len(shape)} axes of {tuple(shape)}."
+        )
+    if prod(shape) % lanes:
+        raise ExportError(f"vendor files: {prod(shape)} {side}put codes do not divide into beats of {lanes}.")
+    signed = fmt.signed and not fmt.is_minifloat
+    return {
+        f"{side}_format": fmt.name,
+        f"{side}_shape": tuple(shape),
+        f"{side}_dims": "".join(f", {size}" for size in shape),
+        f"{side}_axes": order,
+        f"{side}_type": f"{'<i' if signed else '<u'}{stream_bits(fmt) // 8}",
+        f"{side}_codes": str(fmt.dtype),
+    }
+
+
+def _dma_bits(bits: int) -> int:
+    """Return the width of the DMA's stream: that of the core's where a DMA can have it, else bytes."""
+    return bits if bits in _DMA_BITS else _DMA_BITS[0]
+
+
+def _converters(beats: Mapping[str, int]) -> str:
+    """Return the Tcl that connects DMA and core, with width converters where a beat has no width that a DMA has."""
+    ends = {"in": ("dma/M_AXIS_MM2S", "core/s_axis"), "out": ("core/m_axis", "dma/S_AXIS_S2MM")}
+    return "\n".join(_connection(side, *ends[side], bits) for side, bits in beats.items())
+
+
+def _connection(side: str, source: str, target: str, bits: int) -> str:
+    link = "connect_bd_intf_net [get_bd_intf_pins {}] [get_bd_intf_pins {}]"
+    if bits in _DMA_BITS:
+        return link.format(source, target)
+    given, taken = (1, bits // 8) if side == "in" else (bits // 8, 1)
+    return "\n".join(
+        (
+            f"set {side}_width [create_bd_cell -type ip -vlnv xilinx.com:ip:axis_dwidth_converter {side}_width]",
+            f"set_property -dict {{CONFIG.S_TDATA_NUM_BYTES {given} CONFIG.M_TDATA_NUM_BYTES {taken}}} ${side}_width",
+            link.format(source, f"{side}_width/S_AXIS"),
+            link.format(f"{side}_width/M_AXIS", target),
+        )
+    )
+
+
+def _filled(template: str, words: Mapping[str, object]) -> str:
+    """Return the text of a template with every @word@ replaced; a word that nothing stands for is a KeyError."""
+    folder = resources.files("export.rtl").joinpath("vendor_templates")
+    text = folder.joinpath(f"{template}.in").read_text(encoding="utf-8")
+    return _WORD.sub(lambda found: str(words[found[1]]), text)
