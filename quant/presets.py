@@ -113,12 +113,24 @@ class Choice:
                 f"tried {trial.scheme} with {trial.method}: logit error {trial.error:.3%}, "
                 f"{trial.agreement:.1%} labels as float"
             )
-        why = "least logit error on held-out calibration images" if self.trials else "nothing measured"
         yield from self.remarks
-        yield f"chose {self.scheme} with {self.method} ({why})"
+        yield f"chose {self.scheme} with {self.method} ({self._why()})"
         more = minima(self.graph)
         if more:
             yield f"limits of scaled channels take {more} more operators (Minimum); without cle and smooth none"
+
+    def _why(self) -> str:
+        """Return what decided: the least error, fewer operators at nearly that error, the margins behind either."""
+        if not self.trials:
+            return "nothing measured"
+        centred = self.method.has("centre")
+        chosen = self.scheme, Method(self.method.steps[centred:])
+        error = next(trial.error for trial in self.trials if (trial.scheme, trial.method) == chosen)
+        least = min(trial.error for trial in self.trials)
+        why = "least logit error on held-out calibration images"
+        if error > least:
+            why = f"logit error {error:.3%}; less, {least:.3%}, takes more operators (Minimum), which does not pay"
+        return f"{why}; logits centred for the margins of close decisions" if centred else why
 
 
 Say = Callable[[str], None]

@@ -51,7 +51,7 @@ def test_no_such_tensor_and_no_such_operator(tmp_path: Path) -> None:
         ending_at(data, "nobody")
     given = read(data).subgraphs[0]
     name = given.tensors[given.inputs[0]].name.decode()
-    with pytest.raises(ExportError, match="no operator .* makes the tensor"):
+    with pytest.raises(ExportError, match=r"no operator .* makes the tensor"):
         ending_at(data, name)
 
 

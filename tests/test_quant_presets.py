@@ -92,9 +92,9 @@ def test_measured_presets_end_no_worse_than_plain(
     assert len(reasons) == len(said) + 1 == len(choice.trials) + remarks + 1
     assert all("margins of close decisions err by" in line for line in reasons[len(choice.trials) : -1])
     assert reasons[0].startswith(f"tried {name} with plain: logit error ")
-    assert (
-        reasons[-1] == f"chose {choice.scheme} with {choice.method} (least logit error on held-out calibration images)"
-    )
+    assert reasons[-1].startswith(f"chose {choice.scheme} with {choice.method} (")
+    assert ("least logit error on held-out calibration images" in reasons[-1]) == (not better)
+    assert ("logits centred for the margins of close decisions" in reasons[-1]) == centred
     gap = simulate(choice.shaped, x) - simulate(graph, x)
     np.testing.assert_allclose(gap, gap.mean() if centred else 0, rtol=1e-3, atol=1e-3)
 
@@ -203,3 +203,24 @@ def test_more_operators_must_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     choice = quantise_by(graph, parse_scheme("w8a8-pt"), find_preset("default"), images(graph, 90))
     assert any("cle" in str(trial.method) for trial in choice.trials)
     assert presets.minima(choice.graph) == 0
+    least = min(choice.trials, key=lambda trial: trial.error)
+    plain = next(trial for trial in choice.trials if (trial.scheme, trial.method) == (choice.scheme, choice.method))
+    assert plain.error > least.error
+    why = f"logit error {plain.error:.3%}; less, {least.error:.3%}, takes more operators (Minimum), which does not pay"
+    assert list(choice.reasons())[-1] == f"chose {choice.scheme} with {choice.method} ({why})"
+
+
+def test_centred_logits_are_said_to_have_been_judged_by_margins(network: tuple[Graph, Array]) -> None:
+    graph, x = network
+    layer = deciding_layer(graph)
+    assert layer is not None
+    bias = layer.inputs[2]
+    raised = replace(graph, weights={**graph.weights, bias: graph.weights[bias] + np.float32(40)})
+    choice = quantise_by(raised, parse_scheme("we4m3-ae4m3"), PRESETS[1], x)
+    last = list(choice.reasons())[-1]
+    assert choice.method.has("centre")
+    assert last.endswith("; logits centred for the margins of close decisions)")
+    (error,) = {
+        t.error for t in choice.trials if t.method == Method(choice.method.steps[1:]) and t.scheme == choice.scheme
+    }
+    assert ("least logit error" in last) == (error == min(trial.error for trial in choice.trials))
