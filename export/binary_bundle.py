@@ -3,7 +3,7 @@
 binary.json              what it is; SHA-256 of every other file; the digest of it all
 labels.txt               one label a line
 parity.json              optional: what was executed, and how it compared with the reference
-model/                   NAME.h, NAME.c, NAME_vectors.h, NAME_test.c,
+model/                   NAME.h, NAME.c, NAME_vectors.h, NAME_test.c; NAME_preprocess.* where raw values are bytes,
     network.bnn          the network,
     vectors.npz          `inputs` and `outputs` of the reference, float32 [N, C, H, W] and [N, classes]
 
@@ -39,6 +39,7 @@ from export.bundle_read import (
 )
 from export.c99.binary_emit import emit_binary
 from export.c99.binary_files import binary_header, binary_self_test, binary_vectors
+from export.embed.binary import binary_preprocess_files
 from export.errors import ExportError
 from export.manifest import VERSION, FileRecord, check_labels, check_title, file_records
 from export.preprocess import Preprocess
@@ -183,6 +184,7 @@ def _write_files(spec: BinarySpec, outputs: Array, folder: Path) -> dict[str, ob
         f"{name}.c": unit.source,
         f"{name}_vectors.h": binary_vectors(name, spec.inputs, outputs),
         f"{name}_test.c": binary_self_test(name),
+        **binary_preprocess_files(spec.preprocess, name),
     }
     for file, text in texts.items():
         write_text(part / file, text)
@@ -196,7 +198,7 @@ def _write_files(spec: BinarySpec, outputs: Array, folder: Path) -> dict[str, ob
         "arena_bytes": unit.arena_bytes,
         "busiest_bytes": unit.busiest_bytes,
         "weight_bytes": unit.weight_bytes,
-        "sources": [f"{name}.c"],
+        "sources": [f"{name}.c", *(file for file in texts if file.endswith("_preprocess.c"))],
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,39 @@ def test_one_bit_of_a_logit_is_wrong_and_a_missing_runtime_is_not_run(tmp_path):
         assert (found.status, found.max_steps, found.differing, found.first) == ("wrong", 1, 1, None)
     (found,) = check_binary(bundle, [absent])
     assert (found.status, found.reason) == ("not run", "no such board")
+
+
+@needs_cc
+def test_raw_bytes_become_the_inputs_bit_by_bit(tmp_path):
+    """Every raw value in every channel, through the C and through `Preprocess.apply`."""
+    preprocess = Preprocess(2, 7, 6, 1 / 255, (0.3, 0.41), (0.27, 0.11))
+    good = spec()
+    bundle = write_binary(tmp_path / "b", replace(good, preprocess=preprocess))
+    raw = np.random.default_rng(0).permutation(np.arange(512) % 256).astype(np.uint8)[: 6 * 84].reshape(6, 7, 6, 2)
+    main = f"""
+#include <stdio.h>
+#include "small_one_preprocess.h"
+static const uint8_t raw[6][84] = {{{", ".join("{" + ", ".join(map(str, image.ravel())) + "}" for image in raw)}}};
+int main(void)
+{{
+    small_one_input_t input[SMALL_ONE_INPUT_SIZE];
+    int i;
+    for (i = 0; i < 6; i++) {{
+        small_one_preprocess(raw[i], input);
+        fwrite(input, sizeof input, 1, stdout);
+    }}
+    return 0;
+}}
+"""
+    (tmp_path / "main.c").write_text(main)
+    sources = ["main.c", "b/model/small_one_preprocess.c", "-Ib/model", "-o", "main"]
+    subprocess.run(
+        ["cc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", *sources], cwd=tmp_path, check=True
+    )
+    done = subprocess.run([tmp_path / "main"], capture_output=True, check=True)
+    made = np.frombuffer(done.stdout, np.float32).reshape(6, 7, 6, 2).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(made, preprocess.apply(raw.transpose(0, 3, 1, 2)))
+    assert bundle.facts["sources"] == ["small_one.c", "small_one_preprocess.c"]
 
 
 @pytest.fixture
