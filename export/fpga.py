@@ -1,4 +1,4 @@
-"""The fpga target: the whole network as one synthesisable Verilog core with AXI-Stream ports and a Verilator bench."""
+"""The fpga target: the whole network as a synthesisable Verilog core with AXI-Stream ports, and its benches."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from pathlib import Path
 
 from export.atomic import write_text
 from export.errors import ExportError
-from export.rtl.bench import bench_cpp, makefile, vectors
-from export.rtl.cycles import cycles
-from export.rtl.emit import memories, verilog
-from export.rtl.layout import Layout, acc_bits, layout, tensor_words
+from export.rtl.layout import layout
+from export.rtl.sequential import part_files as sequential_files
+from export.rtl.sequential import sequential_facts
+from export.rtl.stream.fulfil import fulfil
+from export.rtl.stream.part import part_files as stream_files
+from export.rtl.stream.part import stream_facts
+from export.rtl.stream.request import CircuitRequest
 from export.rtl.vendor import vendor_files
 from export.target import Capability, Facts, Source, Target, check_capability, check_name
 from quant import operators as ops
 from quant.formats import FORMATS, Format
-from quant.program import ConvStep
+from quant.program import Program, lower
 
 _OPERATORS = (
     ops.Conv,
@@ -37,10 +40,14 @@ _FORMATS = tuple(fmt.name for fmt in FORMATS)
 
 
 def write(source: Source, folder: Path) -> Facts:
-    """Write NAME.v, its memory files, a Verilator bench with the vectors, a Makefile, and files for makers' tools.
+    """Write the core, its memories, a Verilator bench with the vectors, a Makefile, and files for makers' tools.
+
+    The core streams, with the folding that `source.circuit` asks for; where it asks for no architecture and a streaming
+    core of this network does not fit, it is the sequential one, and the facts say why.
 
     Raises:
-        ExportError: the graph does not fit the target, there are no vectors, or the folder cannot be written.
+        ExportError: the graph does not fit the target or the device, there are no vectors, or the folder cannot be
+            written.
         QuantError: the graph has no integer meaning.
     """
     name = check_name(source.name)
@@ -50,60 +57,52 @@ def write(source: Source, folder: Path) -> Facts:
             f"fpga: part '{name}' has {len(source.inputs)} input and {len(source.outputs)} output vectors; "
             "give at least one of each, and as many of both."
         )
-    plan = layout(source.graph)
-    files = {
-        f"{name}.v": verilog(name, plan),
-        **memories(name, plan),
-        f"{name}_tb.cpp": bench_cpp(name, plan),
-        f"{name}_vectors.h": vectors(name, plan, source.inputs, source.outputs),
-        "Makefile": makefile(name),
-        **vendor_files(name, *_ends(plan)),
-    }
+    files, facts = _core(name, source, source.circuit or CircuitRequest())
     for file, text in files.items():
         write_text(folder / file, text)
-    return facts(plan)
+    return facts
 
 
-def _ends(plan: Layout) -> tuple[Format, Format, tuple[int, ...], tuple[int, ...]]:
+def _core(name: str, source: Source, request: CircuitRequest) -> tuple[dict[str, str], Facts]:
+    if request.architecture == "sequential":
+        return _sequential(name, source)
+    program = lower(source.graph)
+    try:
+        core = fulfil(name, program, request)
+    except ExportError as error:
+        if request.architecture or request.folds is not None or request.cycles is not None:
+            raise
+        files, facts = _sequential(name, source)
+        return files, {**facts, "why_sequential": str(error)}
+    files = stream_files(core, source.inputs, source.outputs)
+    axes = [image_axes(program.tensors[tensor].shape) for tensor in (program.input, program.output)]
+    vendor = vendor_files(name, *_ends(program), in_lanes=core.plan.input_lanes, in_axes=axes[0], out_axes=axes[1])
+    return {**files, **vendor}, stream_facts(core)
+
+
+def _sequential(name: str, source: Source) -> tuple[dict[str, str], Facts]:
+    plan = layout(source.graph)
+    files = sequential_files(name, plan, source.inputs, source.outputs)
+    return {**files, **vendor_files(name, *_ends(plan.program))}, sequential_facts(plan)
+
+
+def _ends(program: Program) -> tuple[Format, Format, tuple[int, ...], tuple[int, ...]]:
     """Return formats of input and output, and the shapes of one frame of them."""
-    program = plan.program
     ends = (program.input, program.output)
-    (source, result), (taken, given) = (
-        [program.quant(e).format for e in ends],
-        [program.tensors[e].shape for e in ends],
-    )
-    return source, result, taken[1:], given[1:]
+    source, result = (program.quant(end).format for end in ends)
+    taken, given = (program.tensors[end].shape[1:] for end in ends)
+    return source, result, taken, given
 
 
-def facts(plan: Layout) -> Facts:
-    """Return what the manifest keeps: sizes in bits, cycles of one frame (exact, without waits), tensors in memory."""
-    program, widths = plan.program, plan.widths
-    tensors = [
-        {
-            "name": name,
-            "format": program.quant(name).format.name,
-            "shape": list(tensor.shape[1:]),
-            "address": plan.arena.offsets[name],
-            "words": tensor_words(plan, name),
-        }
-        for name, tensor in program.tensors.items()
-    ]
-    return {
-        "layout": "NCHW",
-        "cycles": cycles(plan),
-        "macs_per_cycle": 1,
-        "weight_bits": sum(s.codes.size * s.weight_format.bits for s in program.steps if isinstance(s, ConvStep)),
-        "activation_bits": plan.arena.words * widths.code,
-        "table_bits": len(plan.table) * (widths.accumulator + widths.exponent + widths.mantissa),
-        "accumulator_bits": widths.accumulator,
-        "acc_bits": acc_bits(plan),
-        "tensors": tensors,
-    }
+def image_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the order of a frame's axes in which it streams: rows, columns, channels."""
+    axes = len(shape) - 1
+    return (*range(1, axes), 0)
 
 
 TARGET = Target(
     name="fpga",
-    summary="synthesisable Verilog of the whole network: AXI-Stream core, Verilator bench, yosys target",
+    summary="synthesisable Verilog of the whole network: AXI-Stream core folded to a device, Verilator bench",
     capability=Capability(weights=_FORMATS, activations=_FORMATS, operators=_OPERATORS),
     write=write,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.preprocess import Preprocess
+from export.rtl.stream.request import CircuitRequest
 from quant.elastic import ElasticNetwork
 from quant.formats import Array, find_format
 from quant.graph import Graph
@@ -29,7 +30,8 @@ class Source:
     `elastic` is the elastic network that `graph` is a subnet of, or None; a bundle carries it, targets do not see it.
     `preprocess` makes the inputs from raw images where the part is the first of a bundle, `labels` name the outputs of
     the last one and `postprocess` is "softmax" or None; a bundle sets them. `probabilities` asks for one more file
-    that ends in the softmax of the last part's logits, where a target has such files (arm-a).
+    that ends in the softmax of the last part's logits, where a target has such files (arm-a). `circuit` is what fpga
+    makes: its architecture, device and speed.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Source:
     labels: tuple[str, ...] = ()
     postprocess: str | None = None
     probabilities: bool = False
+    circuit: CircuitRequest | None = None
 
     @property
     def stem(self) -> str:

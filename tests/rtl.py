@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from export.fpga import TARGET
+from export.rtl.stream.request import CircuitRequest
 from export.runtimes.verilator import VerilatorSession, missing, open_session
 from export.target import Facts, Source
 from quant.formats import Array, Format
@@ -16,13 +17,17 @@ from quant.program import lower
 from quant.reference import run
 from tests.toys import random_codes
 
+#: One multiply-accumulate for the whole network.
+SEQUENTIAL = CircuitRequest("sequential")
+
 needs_verilator = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 
 def write_core(graph: Graph, folder: Path, name: str = "core", count: int = 3, codes: Array | None = None) -> Facts:
-    """Export a graph with random vectors."""
+    """Export a graph with random vectors as a sequential core."""
     inputs = random_codes(graph, count) if codes is None else codes
-    return TARGET.write(Source(name, graph, inputs, run(lower(graph), inputs)[graph.output]), folder)
+    outputs = run(lower(graph), inputs)[graph.output]
+    return TARGET.write(Source(name, graph, inputs, outputs, circuit=SEQUENTIAL), folder)
 
 
 def differing(graph: Graph, session: VerilatorSession, codes: Array) -> list[str]:

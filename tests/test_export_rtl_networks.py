@@ -12,7 +12,7 @@ from quant.graph import macs
 from quant.program import lower
 from quant.reference import fast_dot, quantise_input, run
 from tests.networks import network
-from tests.rtl import assert_varied, needs_verilator
+from tests.rtl import SEQUENTIAL, assert_varied, needs_verilator
 
 
 @needs_verilator
@@ -27,7 +27,7 @@ def test_pretrained_network_is_bit_exact(name, scheme, tmp_path):
     chosen = [0, int(np.flatnonzero(labels.argmax(axis=1) != labels[0].argmax())[0])]  # two labels
     expected = {tensor: codes[chosen] for tensor, codes in everything.items()}
     codes = expected[graph.input]
-    facts = TARGET.write(Source(name, graph, codes, expected[graph.output]), tmp_path)
+    facts = TARGET.write(Source(name, graph, codes, expected[graph.output], circuit=SEQUENTIAL), tmp_path)
     session = open_session(tmp_path, name, graph)
     try:
         got = session.tensors(codes)

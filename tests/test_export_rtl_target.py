@@ -24,7 +24,7 @@ from quant.formats import FORMATS, INT8, find_format
 from quant.graph import Graph
 from quant.program import ConvStep, lower
 from quant.reference import run
-from tests.rtl import write_core
+from tests.rtl import SEQUENTIAL, write_core
 from tests.rtl_graphs import Net, mixed_net, move_net, residual_net, window_net
 from tests.toys import random_codes, toy_graph
 
@@ -126,7 +126,7 @@ def test_icarus_takes_it_as_verilog_2005(name, tmp_path):
 
 def _source(graph: Graph, name: str = "part", count: int = 1) -> Source:
     x = random_codes(graph, count)
-    return Source(name, graph, x, run(lower(graph), x)[graph.output])
+    return Source(name, graph, x, run(lower(graph), x)[graph.output], circuit=SEQUENTIAL)
 
 
 def test_refusals(tmp_path):

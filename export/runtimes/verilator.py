@@ -18,14 +18,16 @@ from export.rtl.bench import beats, codes_of_beats
 from export.rtl.cycles import cycles
 from export.rtl.emit import MEMORIES
 from export.rtl.layout import Layout, layout, tensor_words
+from export.rtl.stream.fulfil import core_of
 from export.rtl.stream.part import FOLDING
-from export.rtl.stream.request import core_of
 from export.runtimes.session import Runtime
 from export.runtimes.verilator_stream import StreamSession
 from export.runtimes.verilator_tool import build_bench, execute, missing, refuse_timing
 from quant.formats import Array
 from quant.graph import Graph
 from quant.program import lower
+
+__all__ = ["RUNTIME", "VerilatorSession", "missing", "open_session"]
 
 _CLOCKS_PER_S = 100_000  # far below what simulation reaches, for the time limit of a run
 _MINIMUM_RUN_S = 120

@@ -63,10 +63,11 @@ def refuse_timing(name: str) -> ExportError:
 
 
 def _build_command(name: str) -> list[str]:
-    command = "verilator --cc --exe --build -O3 --x-assign unique --x-initial unique -DEDGEMILL_TAP --Mdir build"
+    command = "verilator --cc --exe --build -O3 --x-assign unique --x-initial unique --Mdir build"
+    defines = ["-DEDGEMILL_TAP", "-DEDGEMILL_FAST"]
     optimise = ["-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]  # only the model's code is worth the time
     flags = [*optimise, "-CFLAGS", "-I.. -DEDGEMILL_TAP", "--top-module", name, "-o", f"{name}_tb"]
-    return [*command.split(), *flags, f"{name}.v", f"{name}_tb.cpp"]
+    return [*command.split(), *defines, *flags, f"{name}.v", f"{name}_tb.cpp"]
 
 
 def execute(command: list[str], folder: Path, limit_s: int, what: str) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from export.rtl.stream.device import XILINX, Device
 from export.rtl.stream.emit import memories, unit_files, verilog
+from export.rtl.stream.folds import Fold
 from export.rtl.stream.layer import UnitFiles
 from export.rtl.stream.plan import Design, design, with_depths
 from export.rtl.stream.schedule import Schedule, bottleneck, schedule
-from export.rtl.stream.units import Elementwise, Fold, Layer, Unit
+from export.rtl.stream.units import Elementwise, Layer, Unit
 from quant.program import Program
 
 #: Frames after which the clocks between two of them no longer change.

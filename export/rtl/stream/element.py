@@ -6,7 +6,6 @@ from export.errors import ExportError
 from export.rtl.bounds import unsigned_bits
 from export.rtl.stream.layer import SMALL_ROM, UnitFiles
 from export.rtl.stream.pipe import Pipe
-from export.rtl.stream.pipes.elementwise import elementwise as elementwise_pipe
 from export.rtl.stream.pipes.elementwise import elementwise as pipe_of
 from export.rtl.stream.plan import Design
 from export.rtl.stream.text import filled

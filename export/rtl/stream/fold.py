@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from export.errors import ExportError
 from export.rtl.lanes.lanes import Lanes
 from export.rtl.stream.device import Device, Resources, total
+from export.rtl.stream.folds import Fold
 from export.rtl.stream.plan import Design, design
 from export.rtl.stream.resources import PER_DSP, design_resources
 from export.rtl.stream.schedule import bottleneck
-from export.rtl.stream.units import Elementwise, Fold, Layer, divisors, fold_choices, image, walk_of
+from export.rtl.stream.units import Elementwise, Layer, divisors, fold_choices, image, walk_of
 from quant.program import Program
 from quant.steps import ConvStep, MoveStep, Step, reads
 

@@ -9,6 +9,7 @@ import numpy as np
 from export.rtl.bounds import signed_bits, unsigned_bits
 from export.rtl.lanes.lanes import Lanes
 from export.rtl.lanes.lanes import verilog as lanes_verilog
+from export.rtl.stream.fast_lanes import fast_lanes
 from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.decode import decode, ordinal_less
 from export.rtl.stream.pipes.divide import divide
@@ -140,7 +141,12 @@ def _products(name: str, module: str, plan: Design, unit: Layer, fmt: Format) ->
         "  endgenerate",
     ]
     memory = (f"{module}_weights.mem", _weights(plan, unit))
-    return _Terms("\n".join(lines), lanes.latency, lanes.sum_bits, lanes_verilog(lanes, f"{module}_lanes"), (memory,))
+    return _Terms("\n".join(lines), lanes.latency, lanes.sum_bits, _lanes(lanes, f"{module}_lanes"), (memory,))
+
+
+def _lanes(lanes: Lanes, module: str) -> str:
+    fast, gates = fast_lanes(lanes, module), lanes_verilog(lanes, module)
+    return f"`ifdef EDGEMILL_FAST\n{fast}`else\n{gates}`endif"
 
 
 def _instance(module: str, unit: Layer, fmt: Format, lanes: Lanes, weight_bits: int, pair: bool) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from export import strict_json
 from export.rtl.stream.bench import bench_cpp, makefile, vectors
 from export.rtl.stream.build import Core
+from export.rtl.stream.fulfil import folding_record
 from export.rtl.stream.plan import Design
-from export.rtl.stream.request import folding_record
 from export.rtl.stream.schedule import bottleneck
 from export.rtl.stream.units import Layer, Unit
 from export.target import Facts

@@ -10,9 +10,9 @@ import numpy as np
 
 from export.errors import ExportError
 from export.rtl.stream.device import XILINX, Device
+from export.rtl.stream.folds import Fold
 from export.rtl.stream.units import (
     Elementwise,
-    Fold,
     Layer,
     Rearrange,
     Unit,
@@ -24,7 +24,7 @@ from export.rtl.stream.units import (
 from quant import operators as ops
 from quant.formats import IntArray
 from quant.program import Program
-from quant.steps import ConvStep, MoveStep, MulStep, Step, reads
+from quant.steps import AveragePoolStep, ConvStep, MoveStep, MulStep, Step, reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,8 @@ class _Builder:
         fold = self.folds.get(step.name, Fold())
         _check_fold(self.program, step, fold)
         walk = walk_of(self.program, step, fold)  # type: ignore[arg-type]
+        if isinstance(step, AveragePoolStep) and walk.counts()[0] == 0:
+            raise ExportError(f"fpga: step '{step.name}' has a window that lies wholly in the padding.")
         unit = Layer(step, walk, fold, is_apart(step, self._channels(step)), walk.rows())  # type: ignore[arg-type]
         self._append(unit, ((step.x, unit.in_lanes),))  # type: ignore[union-attr]
 

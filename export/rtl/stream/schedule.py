@@ -212,8 +212,9 @@ class _Model:
             beats = np.arange(self._beats(link.tensor, link.to_lanes))
             return _after(self.ends[link.target, 1], (beats // unit.beats + 1) * unit.vector - 1, 1)
         others = [other for other in self.plan.inputs(link.target) if other.port != link.port]
-        times: IntArray = np.full(len(self.ends[link.target, link.port]), _NEVER)
-        return np.maximum.reduce([times, *map(self._offer, others)])
+        never = np.full(len(self.ends[link.target, link.port]), _NEVER)
+        times: IntArray = np.maximum.reduce([never, *map(self._offer, others)])
+        return times
 
     def _half_free(self, link: Link, unit: Rearrange) -> IntArray:
         beats = np.arange(self._beats(link.tensor, 1))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.errors import ExportError
+from export.rtl.stream.folds import Fold
 from export.rtl.stream.walk import Walk
-from quant.errors import QuantError
 from quant.program import Program
 from quant.steps import (
     AddStep,
@@ -21,21 +22,6 @@ from quant.steps import (
     TableStep,
     WideAddStep,
 )
-
-#: How products are made: of look-up tables, one DSP block each, or two in one DSP block.
-STYLES = ("lut", "dsp", "dsp_pair")
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """How much of a layer works at once: `pe` outputs and `simd` products of each, with multipliers of a `style`.
-
-    Layers that treat channels apart use `pe` channels at once and `simd` 1.
-    """
-
-    pe: int = 1
-    simd: int = 1
-    style: str = "lut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +104,7 @@ def image(program: Program, tensor: str) -> tuple[int, int, int]:
     """Return channels, height and width of an activation; vectors are images of one pixel, rows have height 1."""
     shape = program.tensors[tensor].shape[1:]
     if len(shape) > 3:
-        raise QuantError(f"tensor '{tensor}' has shape {list(shape)}; a stream carries at most three axes.")
+        raise ExportError(f"tensor '{tensor}' has shape {list(shape)}; a stream carries at most three axes.")
     channels, height, width = (*shape, 1, 1)[:3] if len(shape) != 2 else (shape[0], 1, shape[1])
     return channels, height, width
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from export.rtl.stream.pipes.product import PIECE, pieces
+from export.rtl.stream.pipes.product import PIECE, effort
 from quant.formats import IntArray
 from quant.steps import Requant
 
@@ -112,26 +112,31 @@ def clamped(affine: Affine) -> Affine:
 
 
 def _saturates(affine: Affine, limit: int) -> bool:
-    """Whether both ends of a limit give the lowest and highest code, in every channel that is not constant."""
-    channels = max(len(affine.factors), len(affine.offsets))
-    for c in range(channels):
-        factor, offset = affine.factors[c % len(affine.factors)], affine.offsets[c % len(affine.offsets)]
-        below = -offset if affine.mirrored else offset
-        high = (limit * factor + affine.base + offset) >> affine.shift
-        low = (-(limit + 1) * factor + affine.base + below) >> affine.shift
-        if factor and (high < affine.high or low > affine.low):
+    """Whether values beyond a limit have the codes of its ends, in every channel."""
+    for c in range(max(len(affine.factors), len(affine.offsets))):
+        ends = ((limit, affine.limit), (-limit - 1, -affine.limit - 1))
+        if any(_code(affine, c, near) != _code(affine, c, far) for near, far in ends):
             return False
     return True
 
 
-def shortened(affine: Affine, bits: int) -> Affine | None:
-    """Return constants with factors of at most `bits` bits that give the same codes for all values, or None."""
-    if max(affine.high - affine.low, affine.high) >= 1 << 10 or affine.limit.bit_length() + bits > _SAFE_BITS:
+def _code(affine: Affine, channel: int, value: int) -> int:
+    factor = affine.factors[channel % len(affine.factors)]
+    offset = affine.offsets[channel % len(affine.offsets)]
+    signed = -offset if affine.mirrored and value < 0 else offset
+    result = (value * factor + affine.base + signed) >> affine.shift
+    return min(max(result, affine.low), affine.high)
+
+
+def shortened(affine: Affine, least: int, most: int) -> Affine | None:
+    """Return constants that give the same codes for all values with the shortest factors of `least` to `most` bits."""
+    most = min(most, affine.factor_bits - 1, _SAFE_BITS - affine.limit.bit_length())
+    if most < least or max(affine.high - affine.low, affine.high) >= 1 << 10 or affine.high == affine.low:
         return None
     steps = _steps(affine)
-    if steps.size == 0 or _fitted(affine, steps, bits) is None:
+    if _fitted(affine, steps, most) is None:
         return None
-    return next(found for k in range(1, bits + 1) if (found := _fitted(affine, steps, k)) is not None)
+    return next(found for k in range(least, most + 1) if (found := _fitted(affine, steps, k)) is not None)
 
 
 def _steps(affine: Affine) -> IntArray:
@@ -225,15 +230,11 @@ def roundest(low: IntArray, high: IntArray) -> tuple[int, ...] | None:
 def planned(requant: Requant, acc_max: int, tile: int) -> Affine:
     """Return the constants of a requantisation that need the fewest multipliers of `tile` x 18 bits.
 
-    Values are limited where that saves multipliers; factors are shortened to one piece where that changes no code.
+    Values are limited where that saves multipliers; factors are as short as they can be without changing a code.
     """
     whole = exact(requant, acc_max, tile)
     limited = clamped(whole)
-    if len(pieces(limited.value_bits, True, tile)) == len(pieces(whole.value_bits, True, tile)):
+    if effort(limited.value_bits, True, tile) == effort(whole.value_bits, True, tile):
         limited = whole
-    if limited.factor_bits <= 1:
-        return limited
-    for width in (PIECE, 2 * PIECE):
-        if limited.factor_bits > width and (short := shortened(limited, width)) is not None:
-            return short
-    return limited
+    one = min(PIECE, tile - 1)
+    return shortened(limited, 1, one) or shortened(limited, one + 1, limited.factor_bits) or limited

@@ -9,6 +9,8 @@ from export.rtl.stream.pipes.verilog import Part, Signal, join, register, wire
 
 #: Bits of one piece of a factor: a multiplier takes 18 bits with sign.
 PIECE = 17
+#: The lowest piece of a value is multiplied without a multiplier when it has at most this many bits.
+FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,23 @@ class _Row:
 
 
 def pieces(bits: int, signed: bool, tile: int) -> list[tuple[int, int]]:
-    """Return the pieces (lowest bit, bits) of a value for multipliers whose one side takes `tile` bits with sign."""
-    if bits <= (tile if signed else tile - 1):
+    """Return the pieces (lowest bit, bits) of a value for multipliers whose one side takes `tile` bits with sign.
+
+    The lowest piece is as small as it can be when it then needs no multiplier, else all but the highest are full.
+    """
+    top, step = tile if signed else tile - 1, tile - 1
+    if bits <= top:
         return [(0, bits)]
-    return [(0, tile - 1)] + [(low + tile - 1, count) for low, count in pieces(bits - tile + 1, signed, tile)]
+    rest = (bits - top) % step
+    first = rest if 0 < rest <= FEW else step
+    return [(0, first)] + [(low + first, count) for low, count in pieces(bits - first, signed, tile)]
+
+
+def effort(bits: int, signed: bool, tile: int) -> tuple[int, int]:
+    """Return the multipliers a value needs for each piece of the factor, and its bits that need none."""
+    counts = [count for _, count in pieces(bits, signed, tile)]
+    few = counts[0] if len(counts) > 1 and counts[0] <= FEW else 0
+    return len(counts) - (few > 0), few
 
 
 def product(name: str, value: Signal, factor: Signal, tile: int = PIECE + 1) -> tuple[Signal, Part]:
@@ -35,12 +50,16 @@ def product(name: str, value: Signal, factor: Signal, tile: int = PIECE + 1) -> 
 
     One clock for the partial products, one for each level of the sums.
     """
-    parts, rows = [], list[_Row]()
-    tops = value.signed
-    value_pieces, factor_pieces = pieces(value.bits, value.signed, tile), pieces(factor.bits, False, PIECE + 1)
+    parts, rows = list[Part](), list[_Row]()
+    piece = min(PIECE + 1, tile)
+    value_pieces, factor_pieces = pieces(value.bits, value.signed, tile), factor_parts(factor.bits, piece)
+    if len(value_pieces) > 1 and value_pieces[0][1] <= FEW:
+        row, text = _few(name, value, value_pieces.pop(0)[1], factor)
+        rows.append(row)
+        parts.append(text)
     places = sorted((a[0] + b[0], i, j) for i, a in enumerate(value_pieces) for j, b in enumerate(factor_pieces))
     for low, i, j in places:
-        top = tops and i == len(value_pieces) - 1
+        top = value.signed and i == len(value_pieces) - 1
         one = _piece(value, *value_pieces[i], top), _piece(factor, *factor_pieces[j], False)
         bits = value_pieces[i][1] + factor_pieces[j][1]
         signal = Signal(f"{name}_p{i}{j}", bits, value.clock + 1, top)
@@ -50,6 +69,22 @@ def product(name: str, value: Signal, factor: Signal, tile: int = PIECE + 1) -> 
     parts.append(packed[1])
     summed, tree = _sum(name, packed[0], 0)
     return summed, join(*parts, tree)
+
+
+def factor_parts(bits: int, piece: int) -> list[tuple[int, int]]:
+    """Return the pieces (lowest bit, bits) of an unsigned factor."""
+    return [(low, min(piece - 1, bits - low)) for low in range(0, bits, piece - 1)]
+
+
+def _few(name: str, value: Signal, bits: int, factor: Signal) -> tuple[_Row, Part]:
+    """Return the product of the lowest bits of a value, as a sum of shifted factors."""
+    signal = Signal(f"{name}_few", bits + factor.bits, value.clock + 1)
+    terms = []
+    for k in range(bits):
+        shifted = zero_bits(factor, k)
+        wide = f"{{{literal(0, bits - k)}, {shifted}}}"
+        terms.append(f"({wide} & {{{signal.bits}{{{value.text}[{k}]}}}})")
+    return _Row(signal, 0), register(signal, " + ".join(terms))
 
 
 def _piece(signal: Signal, low: int, count: int, top: bool) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from export.rtl.stream.pipes.channels import Constant
-from export.rtl.stream.pipes.product import PIECE, pieces
+from export.rtl.stream.pipes.product import PIECE, effort
 from quant.fixedpoint import WIDE_MULTIPLIER_BITS, Multiplier
 from quant.formats import Format
 from quant.steps import Requant
@@ -91,7 +91,7 @@ def _limited(wide: Wide) -> Wide:
     limit = wide.limit
     while limit > 1 and _at_least((limit >> 1) * least, wide.exponent, reach):
         limit >>= 1
-    before, after = (len(pieces(one.bit_length(), False, wide.tile)) for one in (wide.limit, limit))
+    before, after = (effort(one.bit_length(), False, wide.tile) for one in (wide.limit, limit))
     return replace(wide, limit=limit) if after < before else wide
 
 
