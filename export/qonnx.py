@@ -6,23 +6,35 @@ where the reference rounds integers by TFLite's Q31 rule, which rounds twice. do
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from export.errors import ExportError
 from export.onnx_fragment import Fragment, Port, join
 from export.onnx_ops import clip, keep_mean_dims, limits_on_grid, operator
-from export.qonnx_nodes import bias, model, quantiser, weight
+from export.qonnx_nodes import BIAS_BITS, bias, model, quantiser, weight
 from quant import operators as ops
+from quant.formats import Array
 from quant.graph import Graph, Node, check
 from quant.onnx_quant import bias_units
 from quant.program import clip_ordinals
 
+#: What becomes of a layer's bias: (its codes, units of its accumulator) -> (codes, units, bits of their quantiser).
+Biases = Callable[[Graph, Node, Array, Array], tuple[Array, Array, int | None]]
 
-def qonnx_model(graph: Graph) -> Any:
+
+def plain_biases(graph: Graph, node: Node, codes: Array, units: Array) -> tuple[Array, Array, int | None]:
+    """Leave a bias as it is, in 32 bits; a real value where a minifloat takes part."""
+    wide = any(graph.quant(name).format.is_minifloat for name in node.inputs[:2])
+    return codes, units, None if wide else BIAS_BITS
+
+
+def qonnx_model(graph: Graph, biases: Biases = plain_biases) -> Any:
     """Return a quantised graph as a QONNX ModelProto: opset 13, a batch of 1, the shape of every tensor.
 
     Args:
         graph: quantised; any formats, any operators, also minifloats whose exact accumulator fits no reference.
+        biases: how biases are written.
 
     Raises:
         ExportError: the graph is a float graph, or ONNX's checker refuses the result.
@@ -38,7 +50,7 @@ def qonnx_model(graph: Graph) -> Any:
     shapes = {on_grid(graph, graph.input): graph.shape(graph.input)}
     parts = [start]
     for node in graph.nodes:
-        parts.append(_node(graph, node))
+        parts.append(_node(graph, node, biases))
         shapes |= _shapes(parts[-1], graph.shape(node.output))
     ports = [Port(name, graph.shape(name)) for name in (graph.input, graph.output)]
     return model(graph.name, join(parts), ports[0], ports[1], shapes)
@@ -55,9 +67,9 @@ def _shapes(part: Fragment, made: tuple[int, ...]) -> dict[str, tuple[int, ...]]
     return {node.output[0]: constants.get(node.input[0], made) for node in part.nodes}
 
 
-def _node(graph: Graph, node: Node) -> Fragment:
+def _node(graph: Graph, node: Node, biases: Biases) -> Fragment:
     """Return a node on values of their grids: its parameters, the operator, its clip, its output's quantiser."""
-    parameters = _parameters(graph, node) if isinstance(node.op, ops.Conv | ops.Gemm) else Fragment()
+    parameters = _parameters(graph, node, biases) if isinstance(node.op, ops.Conv | ops.Gemm) else Fragment()
     names = tuple(
         f"{parameter_name(graph, node, name)}_quantised" if name in graph.weights else on_grid(graph, name)
         for name in node.inputs
@@ -94,14 +106,11 @@ def _limits(graph: Graph, node: Node) -> tuple[float, float] | None:
     return (0.0 if given[0] == 0 else low, high if given[1] < float("inf") else given[1])
 
 
-def _parameters(graph: Graph, node: Node) -> Fragment:
+def _parameters(graph: Graph, node: Node, biases: Biases) -> Fragment:
     """Return weight and bias of a layer with their quantisers."""
     x, w = graph.quant(node.inputs[0]), graph.quant(node.inputs[1])
     names = [parameter_name(graph, node, name) for name in node.inputs[1:]]
-    integer = not (x.format.is_minifloat or w.format.is_minifloat)
-    return join(
-        (
-            weight(names[0], f"{names[0]}_quantised", graph.weights[node.inputs[1]], w),
-            bias(names[1], f"{names[1]}_quantised", graph.weights[node.inputs[2]], bias_units(x, w), integer=integer),
-        )
-    )
+    outputs = [f"{name}_quantised" for name in names]
+    codes, units, bits = biases(graph, node, graph.weights[node.inputs[2]], bias_units(x, w))
+    weights = weight(names[0], outputs[0], graph.weights[node.inputs[1]], w)
+    return join((weights, bias(names[1], outputs[1], codes, units, bits)))

@@ -80,12 +80,12 @@ def weight(name: str, output: str, codes: Array, quant: Quant) -> Fragment:
     return join((constant(name, real), quantiser(name, output, quant, codes.ndim)))
 
 
-def bias(name: str, output: str, codes: Array, units: Array, *, integer: bool) -> Fragment:
-    """Return a bias in accumulator units, one float64 unit or one per channel, and its quantiser when integer."""
+def bias(name: str, output: str, codes: Array, units: Array, bits: int | None) -> Fragment:
+    """Return a bias in accumulator units, one float64 unit or one per channel, and its quantiser of so many bits."""
     real = (codes.astype(np.float64) * units).astype(np.float32)
-    if not integer:
+    if bits is None:
         return constant(output, real)
-    keys, how = _integer_keys(BIAS_BITS, 0), _how(signed=True)
+    keys, how = _integer_keys(bits, 0), _how(signed=True)
     return join((constant(name, real), _node("Quant", name, output, units.astype(np.float32), 1, keys, how)))
 
 
