@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
-from export.errors import ExportError
 from export.rtl.stream.folds import Fold
 from export.rtl.stream.walk import Walk
 from quant.program import Program
@@ -101,11 +101,13 @@ def divisors(number: int) -> tuple[int, ...]:
 
 
 def image(program: Program, tensor: str) -> tuple[int, int, int]:
-    """Return channels, height and width of an activation; vectors are images of one pixel, rows have height 1."""
-    shape = program.tensors[tensor].shape[1:]
-    if len(shape) > 3:
-        raise ExportError(f"tensor '{tensor}' has shape {list(shape)}; a stream carries at most three axes.")
-    channels, height, width = (*shape, 1, 1)[:3] if len(shape) != 2 else (shape[0], 1, shape[1])
+    """Return channels, height and width of an activation; vectors are images of one pixel, rows have height 1.
+
+    Of more than three axes all between the first and the last one are the height, so that codes travel channels
+    innermost, and the axes behind in their own order.
+    """
+    channels, *rest = program.tensors[tensor].shape[1:]
+    height, width = (prod(rest[:-1]), rest[-1]) if rest else (1, 1)
     return channels, height, width
 
 
