@@ -28,13 +28,15 @@ SCALES = (
 )
 WINDOW = Kernel("conv_window", "conv_window", (), (SIMD, TYPES, CLIP_WINDOW), VECTOR)
 STORE = Kernel("conv_store_neon", "conv_store_neon", (), (WINDOW, *SCALES), NEON)
+GATHER = Kernel("conv_gather_neon", "conv_gather_neon", (), (WINDOW,), NEON)
+TILE_SDOT = Kernel("conv_tile_sdot", "conv_tile_sdot", (), (STORE,), SDOT)
 TILES = (
     Kernel("conv_tile_helium", "conv_tile_helium", (), (WINDOW, *SCALES), HELIUM),
-    Kernel("conv_tile_sdot", "conv_tile_sdot", (), (STORE,), SDOT),
+    Kernel("conv_short_sdot", "conv_short_sdot", (), (TILE_SDOT, GATHER), SDOT),
     Kernel("conv_tile_neon", "conv_tile_neon", (), (STORE,), NO_SDOT),
 )
 #: Defines `conv_byte` where there is a vector unit.
-CONV_VECTOR = Kernel("conv_vector", "conv_vector", (), (*TILES, CLAMP), VECTOR)
+CONV_VECTOR = Kernel("conv_vector", "conv_vector", (), (*TILES, GATHER, CLAMP), VECTOR)
 #: Define `depthwise_row` where there is a vector unit.
 DEPTHWISE_VECTOR = (
     Kernel("depthwise_row_helium", "depthwise_row_helium", (), (RING, *SCALES), HELIUM),

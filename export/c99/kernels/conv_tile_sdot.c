@@ -42,13 +42,36 @@ static inline int32x4_t dot_sixteen(int32x4_t sums, int8x16_t u, int8x16x4_t t)
         c##n = vaddq_s32(c##n, vdupq_n_s32(p[2].more)); \
         d##n = vaddq_s32(d##n, vdupq_n_s32(p[3].more)); \
     } while (0)
-#define SCALE(n) \
+#define SCALE(n, scale) \
     do { \
         const int32x4_t m = vld1q_s32(q[n].mantissa), right = vmvnq_s32(vld1q_s32(q[n].shift)); \
-        a##n = scale_four(a##n, m, right); \
-        b##n = scale_four(b##n, m, right); \
-        c##n = scale_four(c##n, m, right); \
-        d##n = scale_four(d##n, m, right); \
+        a##n = scale(a##n, m, right); \
+        b##n = scale(b##n, m, right); \
+        c##n = scale(c##n, m, right); \
+        d##n = scale(d##n, m, right); \
+    } while (0)
+#define STORE_FOUR(to, code) \
+    do { \
+        vst1q_s8(to, code(a0, a1, a2, a3, zero)); \
+        vst1q_s8((to) + outs, code(b0, b1, b2, b3, zero)); \
+        vst1q_s8((to) + 2 * outs, code(c0, c1, c2, c3, zero)); \
+        vst1q_s8((to) + 3 * outs, code(d0, d1, d2, d3, zero)); \
+    } while (0)
+#define FINISH_SIXTEEN(to) \
+    do { \
+        if (v->zero == -128) { \
+            SCALE(0, scale_above); \
+            SCALE(1, scale_above); \
+            SCALE(2, scale_above); \
+            SCALE(3, scale_above); \
+            STORE_FOUR(to, codes_above); \
+        } else { \
+            SCALE(0, scale_four); \
+            SCALE(1, scale_four); \
+            SCALE(2, scale_four); \
+            SCALE(3, scale_four); \
+            STORE_FOUR(to, codes_of); \
+        } \
     } while (0)
 
 /* Output channels of `tiles` times four positions, sixteen at a time */
@@ -87,14 +110,7 @@ static APART void tile_wide(const struct place *p, struct run run, const int8_t 
                 ADD_MORE(2);
                 ADD_MORE(3);
             }
-            SCALE(0);
-            SCALE(1);
-            SCALE(2);
-            SCALE(3);
-            vst1q_s8(to, codes_of(a0, a1, a2, a3, zero));
-            vst1q_s8(to + outs, codes_of(b0, b1, b2, b3, zero));
-            vst1q_s8(to + 2 * outs, codes_of(c0, c1, c2, c3, zero));
-            vst1q_s8(to + 3 * outs, codes_of(d0, d1, d2, d3, zero));
+            FINISH_SIXTEEN(to);
             to += 4 * outs;
             done += run.step;
         }

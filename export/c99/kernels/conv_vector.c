@@ -1,7 +1,7 @@
 /* Convolution of signed bytes, four positions at a time. `weight` holds blocks of four taps of four output channels;
-   zero points are inside the biases. Windows inside the image are read in place where their rows are whole runs,
-   others are copied to `scratch`, which has room for four of them, each rounded up to sixteen bytes and sixteen more
-   where rows are shorter. */
+   zero points are inside the biases. Windows inside the image are read in place where their rows are whole runs, small
+   ones of three short rows are gathered in registers where there are any for it, others are copied to `scratch`, which
+   has room for four of them, each rounded up to sixteen bytes and sixteen more where rows are shorter. */
 static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *quads, int8_t *y, void *scratch,
                       const struct window *p)
 {
@@ -22,6 +22,10 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
                          p->pad_top == 0 && positions == p->height * p->width;
     const int32_t left_end = flat ? positions : p->width < p->kernel_width ? 0 : p->width - p->kernel_width + 1;
     const int32_t first = -p->pad_left, right = flat ? positions : first + p->out_width * stride;
+#if defined(NEON)
+    const struct gather g = gather_of(p);
+    const int32_t gathers = g.possible && p->dilation_y == 1;
+#endif
     int8_t *const patches = (int8_t *)scratch;
     int8_t *to = y;
     int32_t left = first, top = -p->pad_top, todo = positions;
@@ -44,6 +48,22 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
         const int32_t start = left;
         count = todo < 4 ? TILE_REST(todo) : 4;
         i = 0;
+#if defined(SDOT)
+        if (gathers && count == 4) {
+            run_of.tiles = short_tiles(&g, p, top, left);
+            if (run_of.tiles > 0) {
+                tile_short(x, &g, p, top, left, run_of.tiles, weight, quads, &v, to);
+                to += 4 * run_of.tiles * outs;
+                left += 4 * run_of.tiles * stride;
+                if (left == right) {
+                    left = first;
+                    top += p->stride_y;
+                    end = top >= 0 && top < top_end ? left_end : 0;
+                }
+                continue;
+            }
+        }
+#endif
         if (count == 4 && !in_place && left >= 0 && left + 3 * stride < end &&
             top * line + (left + 3 * stride) * depth <= last) {
             copy_four(x + top * line + left * depth, stride * depth, skip, patches, patch, run, p->kernel_height);
@@ -53,12 +73,26 @@ static void conv_byte(const int8_t *x, const int8_t *weight, const struct quad *
             }
             left += 4 * stride;
         }
+#if defined(NEON)
+        if (i == 0 && gathers && count == 4 && left + 3 * stride < right &&
+            gather_four(x, &g, p, top, left, patches, patch)) {
+            for (; i < 4; i++) {
+                places[i].at = patches + i * patch;
+                places[i].skip = 0;
+                filled[i] = NOT_FILLED;
+            }
+            left += 4 * stride;
+        }
+#endif
+        if (plain && count == 4 && left + 3 * stride < right) {
+            place_four(x, patches, patch, p, top, left, end, filled, places);
+            left += 4 * stride;
+            i = 4;
+        }
         for (; i < count; i++) {
             const int8_t *at = patches + i * patch;
             int32_t gap = 0;
-            if ((uint32_t)left >= (uint32_t)end && plain) {
-                copy_border(x, patches + i * patch, p, top, left, &filled[i]);
-            } else if ((uint32_t)left >= (uint32_t)end) {
+            if ((uint32_t)left >= (uint32_t)end) {
                 filled[i] = in_place ? filled[i] : NOT_FILLED;
                 copy_window(x, patches + i * patch, p, top, left, &filled[i]);
             } else {

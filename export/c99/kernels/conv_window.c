@@ -137,8 +137,10 @@ static inline void copy_four(const int8_t *from, int32_t next, int32_t from_step
     ZERO_VECTOR(to + 3 * patch);
 }
 
-/* What no window has: more taps outside than a kernel has rows. */
+/* What no window has that lies inside the image in part, where kernels have at most 127 rows and columns: no patch yet,
+   and a patch of a window outside. */
 #define NOT_FILLED 0xffffffffu
+#define OUTSIDE 0xfffffffeu
 
 /* As `clip_window`, shorter where nothing is dilated. */
 static inline void clip_taps(int32_t start, int32_t size, int32_t taps, int32_t dilation, int32_t *first, int32_t *last)
@@ -185,45 +187,75 @@ static APART void copy_window(const int8_t *restrict x, int8_t *restrict patch, 
     }
 }
 
-/* The same for kernels of at most 127 rows and columns that are not dilated, and pixels of whole vectors. */
-static APART void copy_border(const int8_t *x, int8_t *patch, const struct window *p, int32_t top, int32_t left,
-                              uint32_t *filled)
+/* Find four windows side by side, those outside the image in part by copying them: those that do not begin
+   before `end`. For kernels of at most 127 rows and columns that are not dilated, and pixels of whole vectors. */
+static APART void place_four(const int8_t *x, int8_t *patch, int32_t patch_bytes, const struct window *p, int32_t top,
+                             int32_t left, int32_t end, uint32_t *filled, struct place *places)
 {
     const int32_t depth = p->channels, row = p->kernel_width * depth, line = p->width * depth;
-    const int32_t ky = top < 0 ? -top : 0, kx = left < 0 ? -left : 0;
-    const int32_t ky1 = p->height - top < p->kernel_height ? p->height - top : p->kernel_height;
-    const int32_t kx1 = p->width - left < p->kernel_width ? p->width - left : p->kernel_width;
-    const uint32_t taps = ((uint32_t)ky << 24) ^ ((uint32_t)ky1 << 16) ^ ((uint32_t)kx << 8) ^ (uint32_t)kx1;
-    int32_t rows = ky1 - ky;
-    if (taps != *filled) {
-        *filled = taps;
-        fill_patch(patch, p->kernel_height * row, p->zero);
-    }
-    if (rows > 0 && kx1 > kx) {
-        const int8_t *from = x + (top + ky) * line + (left + kx) * depth;
-        patch += ky * row + kx * depth;
-        do {
-            int32_t i = (kx1 - kx) * depth;
-            do {
-                i -= 16;
-                COPY_VECTOR(from + i, patch + i);
-            } while (i != 0);
-            from += line;
-            patch += row;
-        } while (--rows != 0);
+    const int32_t ky = top < 0 ? -top : 0;
+    const int32_t ky1 = p->height - top < p->kernel_height ? p->height - top : p->kernel_height, rows = ky1 - ky;
+    int32_t i;
+    for (i = 0; i < 4; i++) {
+        if ((uint32_t)left < (uint32_t)end) {
+            places[i].at = x + top * line + left * depth;
+            places[i].skip = line - row;
+        } else {
+            const int32_t kx = left < 0 ? -left : 0;
+            const int32_t kx1 = p->width - left < p->kernel_width ? p->width - left : p->kernel_width;
+            const int32_t count = rows > 0 ? (kx1 - kx) * depth : 0;
+            const uint32_t taps = ((uint32_t)ky << 24) ^ ((uint32_t)ky1 << 16) ^ ((uint32_t)kx << 8) ^ (uint32_t)kx1;
+            const uint32_t fill = count > 0 ? taps : OUTSIDE;
+            if (fill != filled[i]) {
+                filled[i] = fill;
+                fill_patch(patch, p->kernel_height * row, p->zero);
+            }
+            if (count > 0) {
+                const int8_t *from = x + (top + ky) * line + (left + kx) * depth;
+                int8_t *to = patch + ky * row + kx * depth;
+                int32_t k, j;
+                for (k = rows; k > 0; k--) {
+                    for (j = 0; j < count; j += 16) {
+                        COPY_VECTOR(from + j, to + j);
+                    }
+                    from += line;
+                    to += row;
+                }
+            }
+            places[i].at = patch;
+            places[i].skip = 0;
+        }
+        left += p->stride_x;
+        patch += patch_bytes;
     }
 }
 
-/* Sum of the codes of a window. */
+/* Sum of the codes of a window, whose rows are whole vectors; behind the taps of a patch they hold 0. */
 static APART int32_t sum_window(const struct place *p, const struct view *v)
 {
     const int8_t *x = p->at;
-    int32_t sum = 0, k, i;
+    int32_t k, i;
+#if defined(HELIUM)
+    int32_t sum = 0;
+#else
+    int32x4_t sums = vdupq_n_s32(0);
+#endif
     for (k = v->rows; k > 0; k--) {
-        for (i = v->row; i > 0; i--) {
-            sum += *x++;
+        for (i = v->row; i > 0; i -= 16) {
+#if defined(HELIUM)
+            sum = vaddvaq_s8(sum, vldrbq_s8(x));
+#elif defined(SDOT)
+            sums = vdotq_s32(sums, vld1q_s8(x), vdupq_n_s8(1));
+#else
+            sums = vpadalq_s16(sums, vpaddlq_s8(vld1q_s8(x)));
+#endif
+            x += 16;
         }
         x += p->skip;
     }
+#if defined(HELIUM)
     return sum;
+#else
+    return vaddvq_s32(sums);
+#endif
 }

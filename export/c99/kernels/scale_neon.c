@@ -18,3 +18,16 @@ static inline int8x16_t codes_of(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_
     const int16x8_t second = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
     return vqmovn_high_s16(vqmovn_s16(first), second);
 }
+
+/* Where the zero point is the least code, what is negative saturates to it, so its halves may be rounded up. */
+static inline int32x4_t scale_above(int32x4_t sums, int32x4_t mantissa, int32x4_t right)
+{
+    return vrshlq_s32(vqrdmulhq_s32(sums, mantissa), right);
+}
+
+static inline int8x16_t codes_above(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, int16x8_t zero)
+{
+    const int16x8_t first = vqmovn_high_s32(vqmovn_s32(a), b), second = vqmovn_high_s32(vqmovn_s32(c), d);
+    (void)zero;
+    return vreinterpretq_s8_u8(veorq_u8(vqmovun_high_s16(vqmovun_s16(first), second), vdupq_n_u8(128)));
+}
