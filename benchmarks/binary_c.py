@@ -153,9 +153,8 @@ def _trained(file: Path, scratch: Path) -> dict[str, object]:
     bundle = _bundle(network, x, scratch / file.stem)
     (host,) = check_binary(bundle, [C_HOST])
     right = float((run(network, x).argmax(axis=1) == data.y_test[:HOST_IMAGES]).mean())
-    rows = [
-        _row(file.stem, _bundle(network, x[:CORE_IMAGES], scratch / f"{file.stem}-few"), core) for core in (M4, A72)
-    ]
+    few = _bundle(network, x[:CORE_IMAGES], scratch / f"{file.stem}-few")
+    rows = [_row(file.stem, few, core) for core in (M4, A72)]
     return {
         "network": file.stem,
         "status": host.status,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from export.c99.binary_border import border_of
 from export.c99.binary_plan import LANES, PADDED, Layout, Stage, folded, lay_out, padded, pixel_bytes, stem_uses
 from export.c99.emit import Unit, comment, init_function
 from export.c99.header import c_float
@@ -28,6 +29,8 @@ SIGNS = Kernel("binary_signs", "binary_signs", needs=(EIGHT,))
 REACH = Kernel("binary_reach", "binary_reach", needs=(EIGHT,))
 COUNT = Kernel("binary_count", "binary_sum_bytes", guard=PORTABLE)
 COUNT_HELIUM = Kernel("binary_count_helium", "helium_sum_bytes", (("NAME", "binary_sum_bytes"),), guard=HELIUM)
+UNLIKE = Kernel("binary_unlike", "binary_unlike", guard=NEON)
+BORDER = Kernel("binary_border", "binary_border")
 PATCH = Kernel("binary_patch", "binary_patch", needs=(TYPES,))
 AVERAGE = Kernel("binary_average", "binary_average", needs=(TYPES,))
 AFFINE = Kernel("binary_affine", "binary_affine", needs=(TYPES, CLIP))
@@ -61,76 +64,43 @@ def emit_binary(network: BinaryNetwork, name: str) -> Unit:
 
 def _conv(stage: Stage) -> Kernel:
     """Return the kernel of a binary convolution; those of equal windows share one."""
-    words, (_, channels, rows, columns) = stage.words, stage.layer.weight.shape
-    span = columns * pixel_bytes(channels)
-    plain, masked = _sums(words, ""), _sums(words, "inside")
-    arguments = "c->weight, c->outputs"
-    zeros = (
-        "const uint32_t *const inside = patch + WORDS;",
-        f"{masked[0].name}(patch, inside, {arguments}, seen * c->channels, sums);",
-    )
-    signed = f"{plain[0].name}(patch, {arguments}, seen * c->channels, sums);"
-    padded = any(stage.layer.pads)
-    needs, border, kind = plain, f"{signed}", ""
-    if padded and stage.layer.pad_value == 0:
-        needs, border, kind = (*plain, *masked), "\n                ".join(zeros).replace("WORDS", str(words)), "_zeros"
-    tokens = (
-        ("WORDS", str(words)),
-        ("KERNEL_ROWS", str(rows)),
-        ("SPAN", str(span)),
-        ("BORDER_SUMS", border),
-        ("SUMS", plain[0].name),
-    )
-    name = f"binary_conv{kind}_{rows}_{span}"
-    return Kernel("binary_conv", name, tokens, (TYPES, PATCH, REACH, AVERAGE, AFFINE, SIGNS, *needs))
+    _, channels, rows, columns = stage.layer.weight.shape
+    span, sums = columns * pixel_bytes(channels), _sums(stage.words)
+    sizes = (("WORDS", stage.words), ("KERNEL_ROWS", rows), ("SPAN", span), ("SUMS", sums[0].name))
+    tokens = tuple((token, str(value)) for token, value in sizes)
+    needs = (TYPES, PATCH, BORDER, REACH, AVERAGE, AFFINE, SIGNS, *sums)
+    return Kernel("binary_conv", f"binary_conv_{rows}_{span}", tokens, needs)
 
 
-def _sums(words: int, inside: str) -> tuple[Kernel, ...]:
+def _sums(words: int) -> tuple[Kernel, ...]:
     """Return the kernels, for NEON, Helium and others, that compute a pixel's sums for patches of so many words."""
-    name = f"binary_sums_{words}{inside and '_inside'}"
-    tokens = (("WORDS", str(words)), ("TAKES_INSIDE", "const uint32_t *inside, " if inside else ""))
-    portable = Kernel("binary_sums", name, (*tokens, ("COUNTS", _counts(words, inside, _word))), (COUNT,), PORTABLE)
-    counts = ("COUNTS", _counts(words, inside, _helium_word))
-    helium = Kernel("binary_sums_helium", f"{name}_helium", (("NAME", name), *tokens, counts), (COUNT_HELIUM,), HELIUM)
-    unlike = Kernel("binary_unlike", f"binary_unlike{inside and '_inside'}", _unlike_tokens(inside), guard=NEON)
-    more = (
-        ("UNLIKE4", f"{unlike.name}4"),
-        ("UNLIKE", unlike.name),
-        ("INSIDE4", "vld1q_u32(inside + k), " if inside else ""),
-        ("INSIDE", "vdupq_n_u32(inside[k]), " if inside else ""),
-    )
-    vector = Kernel("binary_sums_neon", f"{name}_neon", (("NAME", name), *tokens, *more), (unlike,), NEON)
+    name, size = f"binary_sums_{words}", ("WORDS", str(words))
+    portable = Kernel("binary_sums", name, (size, ("COUNTS", _counts(words, _word))), (COUNT,), PORTABLE)
+    tokens = (("NAME", name), size, ("COUNTS", _counts(words, _helium_word)))
+    helium = Kernel("binary_sums_helium", f"{name}_helium", tokens, (COUNT_HELIUM,), HELIUM)
+    vector = Kernel("binary_sums_neon", f"{name}_neon", (("NAME", name), size), (UNLIKE,), NEON)
     return portable, helium, vector
 
 
-def _unlike_tokens(inside: str) -> tuple[tuple[str, str], ...]:
-    lanes = tuple((f"LANE_{i}", f"vdupq_laneq_u32(inside, {i}), " if inside else "") for i in range(4))
-    takes = "uint32x4_t inside, " if inside else ""
-    seen = "vandq_u32(unlike, inside)" if inside else "unlike"
-    return (("NAMES", f"binary_unlike{inside and '_inside'}4"), ("TAKES_INSIDE", takes), ("SEEN", seen), *lanes)
-
-
-def _word(word: str, inside: str) -> str:
+def _word(word: str) -> str:
     """Return the C text of the bits that differ in a word."""
-    unlike = f"patch[{word}] ^ w[{LANES} * ({word})]"
-    return f"({unlike}) & inside[{word}]" if inside else unlike
+    return f"patch[{word}] ^ w[{LANES} * ({word})]"
 
 
-def _helium_word(word: str, inside: str) -> str:
+def _helium_word(word: str) -> str:
     """Return the same for the words of four outputs."""
-    unlike = f"veorq_u32(vdupq_n_u32(patch[{word}]), vld1q_u32(weight + {LANES} * ({word})))"
-    return f"vandq_u32({unlike}, vdupq_n_u32(inside[{word}]))" if inside else unlike
+    return f"veorq_u32(vdupq_n_u32(patch[{word}]), vld1q_u32(weight + {LANES} * ({word})))"
 
 
-def _counts(words: int, inside: str, unlike: Callable[[str, str], str]) -> str:
+def _counts(words: int, unlike: Callable[[str], str]) -> str:
     """Return the C statements that count the bits of these words in which patch and weight differ."""
     rounds = words // ROUND_WORDS if words > UNROLLED_WORDS else 0
     lines = ["int32_t k;"] if rounds else []
     if rounds:
         lines.append(f"for (k = 0; k < {rounds * ROUND_WORDS}; k += {ROUND_WORDS}) {{")
-        lines += [f"    {line}" for line in _round([unlike(f"k + {i}", inside) for i in range(ROUND_WORDS)])]
+        lines += [f"    {line}" for line in _round([unlike(f"k + {i}") for i in range(ROUND_WORDS)])]
         lines.append("}")
-    rest = [unlike(str(i), inside) for i in range(rounds * ROUND_WORDS, words)]
+    rest = [unlike(str(i)) for i in range(rounds * ROUND_WORDS, words)]
     lines += _round(rest) if rest else []
     return "\n".join(f"            {line}" for line in lines)
 
@@ -172,11 +142,19 @@ def _stage_constants(index: int, stage: Stage) -> Constants:
         case Affine(gain, offset):
             parts.append(_floats(f"{name}_gain", gain, f"{name}_offset", offset))
             finish = f"NULL, {name}_gain, {name}_offset"
+    border = border_of(stage)
+    kinds, pointers = 0, "NULL, NULL, NULL"
+    if border is not None:
+        parts += [
+            _integers("uint8_t", f"{name}_row_kind", border.row_kind),
+            _integers("uint8_t", f"{name}_column_kind", border.column_kind),
+            _integers("int16_t", f"{name}_border", border.added.ravel().tolist()),
+        ]
+        kinds, pointers = border.column_kinds, f"{name}_row_kind, {name}_column_kind, {name}_border"
     sizes = (index + 1, rows, columns, channels, *layer.weight.shape[2:], *layer.strides, *layer.pads[:2])
-    more = (layer.pad_value, out_rows, out_columns, out, int(layer.skip))
-    text = (
-        f"static const struct binary_conv {name} = {{{', '.join(map(str, (*sizes, *more)))}, {name}_weight, {finish}}};"
-    )
+    more = (layer.pad_value, out_rows, out_columns, out, int(layer.skip), kinds)
+    numbers = ", ".join(map(str, (*sizes, *more)))
+    text = f"static const struct binary_conv {name} = {{{numbers}, {pointers}, {name}_weight, {finish}}};"
     heading = f"/* {comment(layer.name)} */"
     return Constants("\n".join([heading, *(p.text for p in parts), text]), sum(p.size_bytes for p in parts))
 
@@ -198,6 +176,11 @@ def _floats(first: str, values: Array, second: str, more: Array) -> Constants:
         for name, array in ((first, values), (second, more))
     ]
     return Constants("\n".join(texts), 4 * (values.size + more.size))
+
+
+def _integers(kind: str, name: str, values: list[int]) -> Constants:
+    width = int("".join(filter(str.isdigit, kind))) // 8
+    return Constants(_array(kind, name, values), width * len(values))
 
 
 def _array(kind: str, name: str, values: list[object] | list[str] | list[int]) -> str:

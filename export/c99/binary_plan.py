@@ -133,7 +133,7 @@ def _buffers(stem: tuple[int, int, int], stages: tuple[Stage, ...], names: dict[
     work = max(padded(stem[0]), *(padded(c) for stage in stages for c in (stage.given[0], stage.made[0])), 1)
     found["work"] = Buffer("work", 4 * work, 0, last)
     if stages:
-        found["patch"] = Buffer("patch", 8 * max(stage.words for stage in stages), 1, last - 1)
+        found["patch"] = Buffer("patch", 4 * max(stage.words for stage in stages), 1, last - 1)
         found["sums"] = Buffer("sums", 4 * max(padded(stage.made[0]) for stage in stages), 1, last - 1)
     return tuple(found.values())
 

@@ -4,9 +4,9 @@ static void NAME(const struct binary_conv *c, const uint8_t *x_bits, const float
                  uint32_t *patch, int32_t *sums, float *values)
 {
     const int32_t pixel = (c->channels + 7) / 8, out_pixel = (c->outputs + 7) / 8, pitch = c->columns * pixel;
-    const int32_t taps = c->kernel_rows * c->kernel_columns;
+    const int32_t terms = c->kernel_rows * c->kernel_columns * c->channels;
     int32_t out_row, out_column, ky;
-    memset(patch, 0, 2 * WORDS * sizeof *patch);
+    memset(patch, 0, WORDS * sizeof *patch);
     for (out_row = 0; out_row < c->out_rows; out_row++) {
         for (out_column = 0; out_column < c->out_columns; out_column++) {
             const int32_t row = out_row * c->row_stride - c->top, column = out_column * c->column_stride - c->left;
@@ -15,10 +15,13 @@ static void NAME(const struct binary_conv *c, const uint8_t *x_bits, const float
                 for (ky = 0; ky < KERNEL_ROWS; ky++, from += pitch) {
                     memcpy((uint8_t *)patch + ky * SPAN, from, SPAN);
                 }
-                SUMS(patch, c->weight, c->outputs, taps * c->channels, sums);
             } else {
-                const int32_t seen = binary_patch(c, x_bits, row, column, (uint8_t *)patch, (uint8_t *)(patch + WORDS));
-                BORDER_SUMS
+                binary_patch(c, x_bits, row, column, (uint8_t *)patch);
+            }
+            SUMS(patch, c->weight, c->outputs, terms, sums);
+            if (c->border != NULL && c->row_kind[out_row] + c->column_kind[out_column] > 0) {
+                const int32_t kind = c->row_kind[out_row] * c->column_kinds + c->column_kind[out_column] - 1;
+                binary_border(c->border + kind * c->outputs, c->outputs, sums);
             }
             TAP(c->step, sums, c->outputs * 4);
             if (c->least != NULL) {

@@ -1,7 +1,6 @@
 /* Sums of a patch of WORDS words for all outputs, four at a time, whose weights take turns by word: as many as there
    are terms, less 2 for every bit that differs. */
-static inline void NAME(const uint32_t *patch, TAKES_INSIDEconst uint32_t *weight, int32_t outputs, int32_t terms,
-                        int32_t *sums)
+static inline void NAME(const uint32_t *patch, const uint32_t *weight, int32_t outputs, int32_t terms, int32_t *sums)
 {
     struct binary_masks m = {0x55555555u, 0x33333333u, 0x0F0F0F0Fu};
     int32_t output, lane;

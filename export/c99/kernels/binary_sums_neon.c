@@ -1,7 +1,6 @@
 /* Sums of a patch of WORDS words for all outputs, eight at a time, four to a vector: as many as there are terms, less
    2 for every bit that differs. A byte holds the bits of 31 words. */
-static inline void NAME(const uint32_t *patch, TAKES_INSIDEconst uint32_t *weight, int32_t outputs, int32_t terms,
-                        int32_t *sums)
+static inline void NAME(const uint32_t *patch, const uint32_t *weight, int32_t outputs, int32_t terms, int32_t *sums)
 {
     const uint32_t *w = weight, *v = weight + 4 * WORDS;
     int32_t output;
@@ -13,13 +12,13 @@ static inline void NAME(const uint32_t *patch, TAKES_INSIDEconst uint32_t *weigh
             uint8x16_t a = vdupq_n_u8(0), b = vdupq_n_u8(0);
             for (; k + 4 <= end; k += 4) {
                 const uint32x4_t x = vld1q_u32(patch + k);
-                a = UNLIKE4(x, INSIDE4w + 4 * k, a);
-                b = UNLIKE4(x, INSIDE4v + 4 * k, b);
+                a = binary_unlike4(x, w + 4 * k, a);
+                b = binary_unlike4(x, v + 4 * k, b);
             }
             for (; k < end; k++) {
                 const uint32x4_t x = vdupq_n_u32(patch[k]);
-                a = UNLIKE(x, INSIDEw + 4 * k, a);
-                b = UNLIKE(x, INSIDEv + 4 * k, b);
+                a = binary_unlike(x, w + 4 * k, a);
+                b = binary_unlike(x, v + 4 * k, b);
             }
             first = vpadalq_u16(first, vpaddlq_u8(a));
             second = vpadalq_u16(second, vpaddlq_u8(b));
