@@ -33,6 +33,7 @@ class Plan:
         limit_s: the run is stopped when it takes longer.
         arena_bytes: what the exporter noted about the part's memory, or None.
         cycles, interval_cycles: what the exporter noted of clocks, of one inference and between two, or None.
+        layers: pairs of an instance in a core and the step of the network that it computes, as the exporter noted them.
         stem: what the names of the part's files begin with, where that is not the part's name.
     """
 
@@ -49,6 +50,7 @@ class Plan:
     arena_bytes: int | None = None
     cycles: int | None = None
     interval_cycles: int | None = None
+    layers: tuple[tuple[str, str], ...] = ()
     stem: str = ""
 
     def __post_init__(self) -> None:
@@ -99,6 +101,7 @@ def plans(
             arena_bytes=_noted(part, "arena_bytes"),
             cycles=_noted(part, "cycles"),
             interval_cycles=_noted(part, "interval_cycles"),
+            layers=_layers(part),
             stem=part.stem,
         )
         for part in bundle.parts
@@ -108,6 +111,14 @@ def plans(
 def _noted(part: BundlePart, fact: str) -> int | None:
     noted = part.facts.get(fact)
     return noted if type(noted) is int else None
+
+
+def _layers(part: BundlePart) -> tuple[tuple[str, str], ...]:
+    """Return which step of the network an instance of a core is; empty where the exporter noted none."""
+    noted = part.facts.get("layers")
+    records = [record for record in noted if isinstance(record, dict)] if isinstance(noted, list) else []
+    pairs = ((record.get("instance"), record.get("step")) for record in records)
+    return tuple((instance, step) for instance, step in pairs if isinstance(instance, str) and isinstance(step, str))
 
 
 def describe(plan: Plan) -> str:
@@ -152,7 +163,15 @@ def from_json(text: str | bytes) -> Plan:
         arena_bytes=strict.optional(body["arena_bytes"], int, "plan: arena_bytes"),
         cycles=strict.optional(body["cycles"], int, "plan: cycles"),
         interval_cycles=strict.optional(body["interval_cycles"], int, "plan: interval_cycles"),
+        layers=_pairs(body["layers"], "plan: layers"),
     )
+
+
+def _pairs(value: object, where: str) -> tuple[tuple[str, str], ...]:
+    pairs = [strict.typed(item, list, where) for item in strict.typed(value, list, where)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise DeviceError(f"{where} holds {pairs}; it must be pairs of an instance and a step.")
+    return tuple((strict.typed(pair[0], str, where), strict.typed(pair[1], str, where)) for pair in pairs)
 
 
 def _texts(body: Mapping[str, object]) -> dict[str, str]:

@@ -41,7 +41,9 @@ def read_synthesis(board: Board, plan: Plan, versions: Mapping[str, str], say: C
     made = synthesise(core_of(plan.folder, plan.files), fpga, say=say)
     cycles, cycles_from = _cycles(plan)
     interval = plan.interval_cycles
-    circuit = replace(made.circuit, cycles_from=cycles_from, interval_cycles=interval)
+    steps = dict(plan.layers)
+    layers = tuple(replace(layer, name=steps.get(layer.name, layer.name)) for layer in made.circuit.layers)
+    circuit = replace(made.circuit, cycles_from=cycles_from, interval_cycles=interval, layers=layers)
     clock = circuit.clock_hz
     latency = None if clock is None or cycles is None else (tuple(count / clock for count in cycles),)
     return Found(

@@ -1,9 +1,10 @@
-"""A small Verilog design and recorded outputs of yosys and nextpnr, for the tests of synthesis."""
+"""A small Verilog design, recorded outputs of yosys and nextpnr, and a made-up result, for the tests of synthesis."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from devices.circuit import Circuit, Layer, Usage
 from devices.synthesis.core import Core
 
 #: Two instances of one multiply-accumulate with a table, and a register between them.
@@ -136,6 +137,27 @@ NEXTPNR_ECP5 = """{
     "TRELLIS_FF": {"available": 83640, "used": 703}
   }
 }"""
+
+#: A made-up result.
+CIRCUIT = Circuit(
+    device="LFE5U-25F CABGA381, speed grade 6",
+    bram_unit="DP16KD",
+    bram_bits=18432,
+    used=Usage(1000, 600, 4.5, 3),
+    placed=Usage(1100, 600, 5, 3),
+    available=Usage(24288, 24288, 56, 28),
+    cells=(("LUT4", 1000), ("TRELLIS_FF", 600)),
+    layers=(Layer("u0", Usage(700, 400, 4.5, 3)), Layer("(top)", Usage(10, 20, 0, 0))),
+    clock_hz=80e6,
+    clock_reason="",
+    target_hz=100e6,
+    seed=1,
+    critical_path="a to b: 12.50 ns through 3 cells",
+    cycles_from="simulated",
+    interval_cycles=400,
+    bitstream_bytes=582369,
+    notes=("a note",),
+)
 
 
 def tiny_core(folder: Path) -> Core:

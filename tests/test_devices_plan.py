@@ -13,7 +13,8 @@ from devices.errors import DeviceError
 from devices.part_files import load_graph, load_inputs
 from devices.plan import describe, from_json, plans, to_json
 from export.bundle import write_bundle
-from tests.bundles import plain_target, toy_spec
+from export.target import Facts, Source
+from tests.bundles import plain_target, toy_spec, write_plain
 from tests.parts import short_plan, write_part
 
 PLAN = short_plan(Path("/somewhere/model"), "host-ort", "host")
@@ -32,6 +33,22 @@ def test_one_plan_for_each_part_of_a_bundle(tmp_path: Path) -> None:
     assert (head.windows, head.window_s, head.images) == (4, 0.5, 4)  # four test vectors
     assert load_graph(tail.folder).name == "tail"
     assert head.limit_s > 4 * 0.5
+
+
+def test_what_a_core_states_goes_into_the_plan(tmp_path: Path) -> None:
+    layers = [{"instance": "unit0", "step": "conv"}, {"instance": "unit1", "step": "fc"}, {"step": "no instance"}]
+    facts = {"cycles": 900, "interval_cycles": 400, "layers": layers}
+
+    def write(source: Source, folder: Path) -> Facts:
+        return {**write_plain(source, folder), **facts}
+
+    bundle = write_bundle(tmp_path / "b", toy_spec(), replace(plain_target(), write=write))
+    (plan,) = plans(bundle, NULL)
+    assert (plan.cycles, plan.interval_cycles) == (900, 400)
+    assert plan.layers == (("unit0", "conv"), ("unit1", "fc"))
+    assert from_json(to_json(plan)) == plan
+    with pytest.raises(DeviceError, match="pairs"):
+        from_json(json.dumps(json.loads(to_json(plan)) | {"layers": [["unit0"]]}))
 
 
 def test_a_board_of_another_target_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from export.errors import ExportError
 from quant.luts import CAVEATS
 from tests import run_records
 from tests.measurements import measurement
+from tests.synthesis_nets import CIRCUIT
 
 pytest.importorskip("jinja2", reason="the report needs jinja2 (extra 'report')")
 VOID = {"meta", "br", "hr", "img", "input", "link", "source", "wbr"}
@@ -188,6 +189,19 @@ def test_counts_are_labelled_and_per_mac():
     assert "Clock cycles per inference, simulated: from a simulation of the circuit, not time" in made.text
     row = rows_of(made, "w8a8", "model", "mps2-an386mps2-an386")[0]
     assert row[3:] == ["8", "702,118the same for all", units.significant(702_118 / run.macs)]
+
+
+def test_a_core_is_shown_with_its_budget_its_clock_and_its_layers():
+    run = run_records.full()
+    changes = {"board": "ulx3s-25k", "method": "synthesised", "source": "tools", "warmup": None}
+    item = replace(run.measurements[0], **changes, latency_s=((6.25e-6, 6.25e-6),), circuit=CIRCUIT)
+    made = page(replace(run, measurements=(*run.measurements, item)))
+    assert "FPGA resources" in made.text and "nothing here ran on a board" in made.text
+    assert "(LFE5U-25F CABGA381, speed grade 6), synthesised: fits" in made.text
+    assert ["LUT", "1,000", "1,100", "24,288", "4.5 %"] in made.cells
+    assert ["u0", "700", "400", "4.5", "3"] in made.cells
+    assert "Latency, synthesised: cycles at the highest clock" in made.text
+    assert "FPGA resources" not in page(run).text
 
 
 def test_steps_stand_beside_their_macs_and_boards_of_one_bundle_in_one_table():

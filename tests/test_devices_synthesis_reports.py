@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devices.boards_fpga import FPGAS
-from devices.circuit import Circuit, Layer, Usage, circuit_from_record
+from devices.circuit import Usage, circuit_from_record
 from devices.errors import DeviceError
 from devices.measurement import from_json, to_json, to_record
 from devices.report.tables_circuit import circuit_tables
@@ -19,6 +19,7 @@ from devices.synthesis.family import ECP5, FAMILIES, ICE40, XC7, find_family, us
 from devices.synthesis.flow import over
 from tests.measurements import measurement
 from tests.synthesis_nets import (
+    CIRCUIT,
     NEXTPNR_ECP5,
     STAT_JSON_NEW,
     STAT_JSON_OLD,
@@ -28,25 +29,6 @@ from tests.synthesis_nets import (
 )
 
 CELLS = {"add": {"CCU2C": 8, "MULT18X18D": 1, "TRELLIS_FF": 16}, "top": {"LUT4": 3, "add": 2}}
-CIRCUIT = Circuit(
-    device="LFE5U-25F CABGA381, speed grade 6",
-    bram_unit="DP16KD",
-    bram_bits=18432,
-    used=Usage(1000, 600, 4.5, 3),
-    placed=Usage(1100, 600, 5, 3),
-    available=Usage(24288, 24288, 56, 28),
-    cells=(("LUT4", 1000), ("TRELLIS_FF", 600)),
-    layers=(Layer("u0", Usage(700, 400, 4.5, 3)), Layer("(top)", Usage(10, 20, 0, 0))),
-    clock_hz=80e6,
-    clock_reason="",
-    target_hz=100e6,
-    seed=1,
-    critical_path="a to b: 12.50 ns through 3 cells",
-    cycles_from="simulated",
-    interval_cycles=400,
-    bitstream_bytes=582369,
-    notes=("a note",),
-)
 
 
 @pytest.mark.parametrize("text", [STAT_JSON_OLD, STAT_JSON_NEW])
