@@ -38,3 +38,12 @@ def decode(name: str, fmt: Format, code: Bits) -> Operand:
     lowest = f"{name}_lowest"
     lines += (f"  wire {lowest} = {field[0]} | ~({' | '.join(field[1:])});",)
     return Operand(lines, (*mantissa, normal), code[-1], (lowest, *field[1:]))
+
+
+def units(fmt: Format) -> tuple[int, ...]:
+    """Return the value of every bit pattern in units; reserved ones go on by the rule of the numbers."""
+    patterns = range(1 << fmt.bits)
+    if not fmt.is_minifloat:
+        return tuple(p - ((p >> (fmt.bits - 1)) << fmt.bits) if fmt.signed else p for p in patterns)
+    top = 1 << (fmt.bits - 1)
+    return tuple(-fmt.units_of_ordinal(p - top) if p >= top else fmt.units_of_ordinal(p) for p in patterns)

@@ -1,60 +1,84 @@
-"""One lane: a product of two codes in registers, as a signed number in units of both formats."""
+"""One lane: the product of two codes, up to the addition that may still be needed to negate it.
+
+A minifloat product takes up to three clocks: significands multiplied and exponents added; the shift begun; and the
+rest of the shift, where a negative product becomes its complement and one. That one enters the carry chain of whatever
+adder comes next, so the last clock is left to whoever uses the lane.
+"""
 
 from __future__ import annotations
 
-from export.rtl.lanes.front import Front, front, whole_table
-from export.rtl.lanes.shift import Window, shifted
-from export.rtl.lanes.vector import ZERO, Bits, add, bits, concat, extend, register
+from dataclasses import dataclass
+from functools import cache
+
+from export.rtl.lanes.parts import Parts, parts
+from export.rtl.lanes.shift import INPUTS, Window, shifted, window
+from export.rtl.lanes.vector import Bits, bits, concat, extend, register
 from quant.accumulator import smallest_bits
 from quant.formats import Format
 
 
-def lane_clocks(weight: Format, activation: Format, style: str) -> int:
-    """Return the clocks of one product: minifloats take a second one for shift and sign."""
-    if not weight.is_minifloat and not activation.is_minifloat:
-        return 1
-    return 1 if style == "lut" and whole_table(weight, activation) else 2
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Registers and wires of a lane: its product is `value`, signed, plus the bit `carry`, `clocks` after the codes.
+
+    Without a carry `value` comes straight from registers.
+    """
+
+    lines: tuple[str, ...]
+    value: Bits
+    carry: str | None
+    clocks: int
 
 
-def lane_module(weight: Format, activation: Format, style: str, family: str, name: str) -> str:
-    """Return the module with ports `clk`, `x`, `w` (one code each) and `p`, the product."""
+@cache
+def lane(weight: Format, activation: Format, style: str, family: str) -> Lane:
+    """Return the lane for codes `x` and `w`; style `dsp` multiplies with the operator `*`."""
     width = smallest_bits(weight, activation, 1)
-    first = front(weight, activation, bits("x", activation.bits), bits("w", weight.bits), style, family)
-    last, body = _back(first, width)
-    ports = (
-        "    input wire clk",
-        f"    input wire [{activation.bits - 1}:0] x",
-        f"    input wire [{weight.bits - 1}:0] w",
-        f"    output wire [{width - 1}:0] p",
-    )
-    title = f"// {weight.name} * {activation.name}"
-    lines = (*first.window.lines, *body, f"  assign p = {concat(last)};")
-    return "\n".join((title, f"module {name} (", ",\n".join(ports), ");", *lines, "endmodule", ""))
+    made = parts(weight, activation, bits("x", activation.bits), bits("w", weight.bits), style)
+    product = register("product_held", made.product)
+    lines = made.lines + product.lines
+    if made.sign is None:
+        return Lane(lines, extend(product.value, width, made.signed), None, 1)
+    sign = register("sign", (made.sign,))
+    exponent = register("exponent_held", made.exponent) if made.exponent else None
+    select = exponent.value if exponent else ()
+    lines += sign.lines + (exponent.lines if exponent else ())
+    first = window(product.value, select, made.signed, INPUTS[family])
+    if first.lines:
+        return _windowed(made, first, lines, width)
+    value = _signed(made, shifted(product.value, select, 1, made.signed, made.spare), "sign[0]", width)
+    return Lane(lines, value, "sign[0]", 1)
 
 
-def _back(first: Front, width: int) -> tuple[Bits, tuple[str, ...]]:
-    places, lines = _held(first.window)
-    if first.sign is None:
-        return extend(places, width, first.signed), lines
-    sign = register("sign", (first.sign,))
-    lines += sign.lines
-    if first.window.select:
-        select = register("select", first.window.select)
-        lines += select.lines
-        least = first.least if first.window.step == 1 else 0
-        places = shifted(places, select.value, first.window.step, first.signed, least)
-    moved = extend(places[first.spare :], width, first.signed)
-    total = add("product_p", tuple(f"({bit} ^ sign[0])" for bit in moved), (ZERO,) * width, "sign[0]")
-    held = register("held", total.value)
-    return held.value, lines + total.lines + held.lines
+def _windowed(made: Parts, first: Window, lines: tuple[str, ...], width: int) -> Lane:
+    """Return the lane whose shift takes two clocks."""
+    data, sign = register("window", first.places), register("sign_held", ("sign[0]",))
+    lines += first.lines + data.lines + sign.lines
+    places = data.value
+    if first.gate is not None:
+        lines += register("gate", (first.gate,)).lines
+        marks = {"": "{}", "gate": "(gate[0] & {})", "~gate": "(~gate[0] & {})"}
+        places = tuple(marks[mark].format(bit) for mark, bit in zip(first.gates, places, strict=True))
+    select: Bits = ()
+    if first.select:
+        held = register("select", first.select)
+        lines, select = lines + held.lines, held.value
+    value = _signed(made, shifted(places, select, first.step, made.signed), "sign_held[0]", width)
+    return Lane(lines, value, "sign_held[0]", 2)
 
 
-def _held(made: Window) -> tuple[Bits, tuple[str, ...]]:
-    """Return the registered places, gates applied, and the lines of the registers."""
-    data = register("data", made.places)
-    if made.gate is None:
-        return data.value, data.lines
-    gate = register("gate", (made.gate,))
-    marks = {"": "{}", "gate": "(gate[0] & {})", "~gate": "(~gate[0] & {})"}
-    places = tuple(marks[mark].format(bit) for mark, bit in zip(made.gates, data.value, strict=True))
-    return places, data.lines + gate.lines
+def _signed(made: Parts, moved: Bits, sign: str, width: int) -> Bits:
+    """Return the complement where the sign is set, without the places that every shift leaves zero."""
+    return tuple(f"({bit} ^ {sign})" for bit in extend(moved[made.spare :], width, made.signed))
+
+
+def lane_module(made: Lane, weight: Format, activation: Format, name: str) -> str:
+    """Return the module with ports `clk`, `x`, `w` (one code each), `p` and, if the lane has one, `carry`."""
+    ports = ["input wire clk", f"input wire [{activation.bits - 1}:0] x", f"input wire [{weight.bits - 1}:0] w"]
+    ports.append(f"output wire [{len(made.value) - 1}:0] p")
+    lines = [*made.lines, f"  assign p = {concat(made.value)};"]
+    if made.carry is not None:
+        ports.append("output wire carry")
+        lines.append(f"  assign carry = {made.carry};")
+    text = (f"// {weight.name} * {activation.name}", f"module {name} (\n    " + ",\n    ".join(ports), ");")
+    return "\n".join((*text, *lines, "endmodule", ""))

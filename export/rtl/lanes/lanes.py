@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from export.errors import ExportError
 from export.rtl.lanes import pair
-from export.rtl.lanes.lane import lane_clocks, lane_module
+from export.rtl.lanes.chain import CHAIN, Product, chained, sum_widths
+from export.rtl.lanes.lane import Lane, lane, lane_module
 from export.rtl.lanes.tree import tree, tree_clocks
-from export.rtl.lanes.vector import Bits, bits
+from export.rtl.lanes.vector import Bits, bits, concat, register
 from quant.accumulator import smallest_bits
 from quant.formats import Format
 
@@ -64,7 +65,11 @@ class Lanes:
         """Clocks from codes to their sum."""
         if self.style == "dsp_pair":
             return pair.CLOCKS + tree_clocks(self.simd)
-        return lane_clocks(self.weight, self.activation, self.style) + tree_clocks(self.simd)
+        made = lane(self.weight, self.activation, self.style, self.family)
+        if made.carry is None:
+            return made.clocks + tree_clocks(self.simd)
+        chain = min(self.simd, CHAIN[self.family])
+        return made.clocks + chain + tree_clocks(-(-self.simd // chain))
 
 
 def verilog(lanes: Lanes, module_name: str) -> str:
@@ -75,25 +80,52 @@ def verilog(lanes: Lanes, module_name: str) -> str:
     unsigned as their format says, minifloats bit patterns; a reserved code gives a meaningless sum.
     """
     if lanes.style == "dsp_pair":
-        return pair_verilog(lanes, module_name)
-    lane = lane_module(lanes.weight, lanes.activation, lanes.style, lanes.family, f"{module_name}_lane")
-    leaves = [_lane(lanes, module_name, index) for index in range(lanes.simd)]
-    lines = [line for text, _ in leaves for line in text]
-    total = tree("sum", tuple(value for _, value in leaves), lanes.sum_bits)
-    return f"{lane}\n{_module(lanes, module_name, ('w',), ('sum',), (*lines, *total))}"
+        return _pair_verilog(lanes, module_name)
+    made = lane(lanes.weight, lanes.activation, lanes.style, lanes.family)
+    text = lane_module(made, lanes.weight, lanes.activation, f"{module_name}_lane")
+    if made.carry is None:
+        lines = [line for index in range(lanes.simd) for line in _instance(lanes, made, module_name, index, 0)]
+        leaves = tuple(bits(f"p{index}", len(made.value)) for index in range(lanes.simd))
+    else:
+        lines, leaves = _chains(lanes, made, module_name)
+    total = tree("sum", leaves, lanes.sum_bits)
+    return f"{text}\n{_module(lanes, module_name, ('w',), ('sum',), (*lines, *total))}"
 
 
-def _lane(lanes: Lanes, module_name: str, index: int) -> tuple[tuple[str, ...], Bits]:
-    name, width = f"p{index}", lanes.product_bits
-    x, w = (f"{port}[{index * fmt.bits} +: {fmt.bits}]" for port, fmt in (("x", lanes.activation), ("w", lanes.weight)))
-    lines = (
-        f"  wire [{width - 1}:0] {name};",
-        f"  {module_name}_lane lane{index} (.clk(clk), .x({x}), .w({w}), .p({name}));",
-    )
-    return lines, bits(name, width)
+def _chains(lanes: Lanes, made: Lane, module_name: str) -> tuple[list[str], tuple[Bits, ...]]:
+    """Return the lines and sums of chains of products; shorter chains start later and end together."""
+    length = min(lanes.simd, CHAIN[lanes.family])
+    widths = sum_widths(lanes.weight, lanes.activation, length)
+    lines: list[str] = []
+    leaves = []
+    for first in range(0, lanes.simd, length):
+        members = range(first, min(first + length, lanes.simd))
+        for index in members:
+            lines += _instance(lanes, made, module_name, index, index - first + length - len(members))
+        products = tuple(Product(bits(f"p{index}", len(made.value)), f"carry{index}") for index in members)
+        chain, total = chained(f"chain{first}", products, widths[: len(products)])
+        lines += chain
+        leaves.append(total)
+    return lines, tuple(leaves)
 
 
-def pair_verilog(lanes: Lanes, module_name: str) -> str:
+def _instance(lanes: Lanes, made: Lane, module_name: str, index: int, wait: int) -> list[str]:
+    """Return the lines of one lane whose codes wait some clocks."""
+    lines, ports = [], []
+    for port, fmt in (("x", lanes.activation), ("w", lanes.weight)):
+        value = bits(port, fmt.bits, index * fmt.bits)
+        for clock in range(wait):
+            held = register(f"{port}{index}_wait{clock}", value)
+            lines, value = [*lines, *held.lines], held.value
+        ports.append(f".{port}({concat(value)})")
+    lines.append(f"  wire [{len(made.value) - 1}:0] p{index};")
+    if made.carry is not None:
+        lines.append(f"  wire carry{index};")
+        ports.append(f".carry(carry{index})")
+    return [*lines, f"  {module_name}_lane lane{index} (.clk(clk), {', '.join(ports)}, .p(p{index}));"]
+
+
+def _pair_verilog(lanes: Lanes, module_name: str) -> str:
     """Return the module of two dot products that share their activations."""
     lane = pair.lane_module(lanes.weight, lanes.activation, f"{module_name}_lane")
     lines: list[str] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from export.rtl.lanes.lane import lane, lane_module
 from export.rtl.lanes.lanes import Lanes, verilog
-from export.rtl.lanes.vector import add, bits, extend
+from export.rtl.lanes.vector import Bits, add, bits, concat, extend
 from quant.accumulator import smallest_bits
 
 
@@ -14,37 +15,62 @@ def mac_bits(lanes: Lanes, terms: int) -> int:
 
 def mac_latency(lanes: Lanes) -> int:
     """Return the clocks from codes to the accumulator that holds their sum."""
-    return lanes.latency + 2
+    return _clocks(lanes) + 2
+
+
+def _clocks(lanes: Lanes) -> int:
+    """Return the clocks of what the accumulator adds: one product is added as the lane leaves it."""
+    return lane(lanes.weight, lanes.activation, lanes.style, lanes.family).clocks if lanes.simd == 1 else lanes.latency
 
 
 def mac_verilog(lanes: Lanes, terms: int, module_name: str) -> str:
-    """Return the unit and all it instantiates.
+    """Return the unit and all it instantiates; style `dsp_pair` has none.
 
     Ports: `clk`; `en` says that `x` and `w` (as in `verilog`) hold codes, `clr` that they begin a new sum; `acc`,
     signed, `mac_latency` clocks later. At most `terms` products make one sum.
     """
-    width, last = mac_bits(lanes, terms), lanes.latency
-    total = extend(bits("dot", lanes.sum_bits), width, True)
+    width, last, name = mac_bits(lanes, terms), _clocks(lanes), f"{module_name}_dot"
+    dot, text, wires, carry = _addend(lanes, name)
     kept = tuple(f"({bit} & ~begins[{last}])" for bit in bits("acc", width))
+    following = add("next", extend(dot, width, True), kept, carry)
     lines = (
         *_ports(lanes, width, module_name),
         f"  reg [{lanes.simd * lanes.activation.bits - 1}:0] x_held;",
         f"  reg [{lanes.simd * lanes.weight.bits - 1}:0] w_held;",
         f"  reg [{last}:0] counts, begins;",
-        f"  wire [{lanes.sum_bits - 1}:0] dot;",
-        f"  {module_name}_dot lanes (.clk(clk), .x(x_held), .w(w_held), .sum(dot));",
-        *add("next", total, kept).lines,
+        *wires,
+        *following.lines,
         "  always @(posedge clk) begin",
         "    x_held <= x;",
         "    w_held <= w;",
         f"    counts <= {{counts[{last - 1}:0], en}};",
         f"    begins <= {{begins[{last - 1}:0], clr}};",
-        f"    if (counts[{last}]) acc <= next;",
+        f"    if (counts[{last}]) acc <= {concat(following.value)};",
         "  end",
         "endmodule",
         "",
     )
-    return verilog(lanes, f"{module_name}_dot") + "\n" + "\n".join(lines)
+    return text + "\n" + "\n".join(lines)
+
+
+def _addend(lanes: Lanes, name: str) -> tuple[Bits, str, tuple[str, ...], str | None]:
+    """Return what the accumulator adds: its bits, its modules, the lines that make it, and its carry."""
+    if lanes.simd > 1:
+        lines = (
+            f"  wire [{lanes.sum_bits - 1}:0] dot;",
+            f"  {name} lanes (.clk(clk), .x(x_held), .w(w_held), .sum(dot));",
+        )
+        return bits("dot", lanes.sum_bits), verilog(lanes, name), lines, None
+    made = lane(lanes.weight, lanes.activation, lanes.style, lanes.family)
+    carry = ", .carry(carry)" if made.carry else ""
+    lines = (
+        f"  wire [{len(made.value) - 1}:0] dot;",
+        f"  {name} lane (.clk(clk), .x(x_held), .w(w_held), .p(dot){carry});",
+    )
+    if made.carry:
+        lines = ("  wire carry;", *lines)
+    text = lane_module(made, lanes.weight, lanes.activation, name)
+    return bits("dot", len(made.value)), text, lines, "carry" if made.carry else None
 
 
 def _ports(lanes: Lanes, width: int, module_name: str) -> tuple[str, ...]:

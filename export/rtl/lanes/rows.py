@@ -1,26 +1,29 @@
-"""Unsigned products of significands in rows: two bits of the multiplier a row, that choose 0, 1, 2 or 3 times."""
+"""Unsigned products of short significands from tables of six inputs."""
 
 from __future__ import annotations
 
-from export.rtl.lanes.vector import ZERO, Bits, Logic, add, extend
+from export.rtl.lanes.vector import Bits, Logic, add, extend, table
+
+#: Inputs of a table that costs one look-up table a bit.
+TABLE_INPUTS = 6
+
+
+def fits(x: Bits, w: Bits) -> bool:
+    """Whether `product` takes these: at most two tables and a sum."""
+    return len(x) + -(-len(w) // 2) <= TABLE_INPUTS or len(x) + len(w) <= TABLE_INPUTS
 
 
 def product(name: str, x: Bits, w: Bits) -> Logic:
-    """Return the product of two unsigned vectors, len(x) + len(w) bits wide."""
-    width = len(x) + 2
-    thrice = add(f"{name}_thrice", extend(x, width, False), extend((ZERO, *x), width, False))
-    lines, rest = thrice.lines, (ZERO,) * len(x)
-    low: Bits = ()
-    pairs = extend(w, len(w) + len(w) % 2, False)
-    for index in range(0, len(pairs), 2):
-        one, two = pairs[index : index + 2]
-        total = add(f"{name}_sum{index}", extend(rest, width, False), _multiple(x, thrice.value, one, two))
-        lines, low, rest = lines + total.lines, low + total.value[:2], total.value[2:]
-    return Logic(lines, extend(low + rest, len(x) + len(w), False))
+    """Return the product of two unsigned vectors, len(x) + len(w) bits wide; `fits` says which are possible."""
+    if len(x) + len(w) <= TABLE_INPUTS:
+        return _table(name, x, w)
+    half = -(-len(w) // 2)
+    low, high = _table(f"{name}_low", x, w[:half]), _table(f"{name}_high", x, w[half:])
+    width = len(x) + len(w) - half
+    total = add(f"{name}_sum", extend(low.value[half:], width, False), extend(high.value, width, False))
+    return Logic(low.lines + high.lines + total.lines, low.value[:half] + total.value)
 
 
-def _multiple(x: Bits, thrice: Bits, one: str, two: str) -> Bits:
-    singles, doubles = extend(x, len(thrice), False), extend((ZERO, *x), len(thrice), False)
-    return tuple(
-        f"({two} ? ({one} ? {c} : {b}) : {one} & {a})" for a, b, c in zip(singles, doubles, thrice, strict=True)
-    )
+def _table(name: str, x: Bits, w: Bits) -> Logic:
+    values = tuple(b * a for b in range(1 << len(w)) for a in range(1 << len(x)))
+    return table(name, (*x, *w), len(x) + len(w), values)

@@ -11,13 +11,14 @@ def significand(left: Operand, right: Operand, style: str) -> Logic:
     """Return the product of two significands; style `dsp` uses the operator `*`, which tools turn into a DSP block."""
     x, w = left.significand, right.significand
     signed = left.sign is None or right.sign is None
-    if signed:
+    if style != "dsp" and not signed and rows.fits(x, w):
+        return rows.product("product", x, w)
+    if signed or style != "dsp":
         x, w = (x if left.sign is None else (*x, ZERO)), (w if right.sign is None else (*w, ZERO))
     if style == "dsp":
         return _star("product", x, w, signed)
-    if not signed:
-        return rows.product("product", x, w)
-    return booth.product("product", *((x, w) if _booth_cost(x, w) <= _booth_cost(w, x) else (w, x)))
+    made = booth.product("product", *((x, w) if _booth_cost(x, w) <= _booth_cost(w, x) else (w, x)))
+    return made if signed else Logic(made.lines, made.value[:-2])
 
 
 def _booth_cost(x: Bits, w: Bits) -> int:
