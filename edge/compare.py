@@ -23,7 +23,15 @@ from edge.comparison import (
     ParityChange,
     SizeChange,
 )
-from edge.latency_ratio import differing_conditions, differing_versions, latency_ratio, verdict, window_medians
+from edge.latency_ratio import (
+    LEAST_WINDOWS,
+    differing_conditions,
+    differing_versions,
+    is_exact,
+    latency_ratio,
+    verdict,
+    window_medians,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -159,6 +167,7 @@ def _latency(key: Key, base: Measurement, other: Measurement) -> LatencyChange:
     old, new = window_medians(base), window_medians(other)
     refused = "; ".join(differing_conditions(base, other)) or _too_fast(old, new)
     found = None if refused else latency_ratio(old, new)
+    windows = LEAST_WINDOWS if is_exact(base) else min(len(old), len(new))
     target, scheme, part, board = key
     return LatencyChange(
         target=target,
@@ -171,7 +180,7 @@ def _latency(key: Key, base: Measurement, other: Measurement) -> LatencyChange:
         ratio=found.value if found else None,
         low=found.low if found else None,
         high=found.high if found else None,
-        verdict=verdict(found, min(len(old), len(new))) if found else NOT_COMPARED,
+        verdict=verdict(found, windows) if found else NOT_COMPARED,
         refused=refused or None,
         doubts=tuple(dict.fromkeys(doubt.name for item in (base, other) for doubt in doubts(item))),
     )

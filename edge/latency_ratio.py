@@ -35,18 +35,26 @@ class Ratio:
 def differing_conditions(base: Measurement, other: Measurement) -> tuple[str, ...]:
     """Name every condition that differs, with both values; latencies may be compared only when there is none."""
     ours, theirs = base.conditions, other.conditions
-    pairs = (
+    kind = (
         ("board", base.board, other.board),
         ("runtime", base.runtime, other.runtime),
         ("method", base.method, other.method),
         ("scenario", base.scenario, other.scenario),
+    )
+    machine = (
         ("CPU model", ours.cpu_model, theirs.cpu_model),
         ("cores", ours.cores, theirs.cores),
         ("system", ours.system, theirs.system),
         ("governor", ours.governor or "unknown", theirs.governor or "unknown"),
     )
+    pairs = kind if is_exact(base) and is_exact(other) else (*kind, *machine)
     named = [f"{name}: {old} against {new}" for name, old, new in pairs if old != new]
     return (*named, *differing_versions(base, other))
+
+
+def is_exact(measurement: Measurement) -> bool:
+    """Whether a latency follows from a netlist: it does not vary, and no machine takes part in it."""
+    return measurement.method == "synthesised"
 
 
 def differing_versions(base: Measurement, other: Measurement) -> tuple[str, ...]:

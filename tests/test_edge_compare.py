@@ -133,6 +133,19 @@ def test_unlike_conditions_are_refused_by_name(changes, named):
     assert (found.ratio, found.low, found.high) == (None, None, None)
 
 
+@pytest.mark.parametrize(("factor", "words"), [(1.0, "same"), (1.2, "slower"), (0.5, "faster")])
+def test_a_latency_from_a_netlist_is_an_exact_ratio_on_any_machine(factor, words):
+    circuit = {"board": "ulx3s-25k", "method": "synthesised"}
+    base = changed(TIMED, 0, **circuit, latency_s=((6e-6, 6e-6),))
+    away = replace(CONDITIONS, cpu_model="B CPU", cores=2)
+    other = changed(TIMED, 0, **circuit, latency_s=((6e-6 * factor, 6e-6 * factor),), conditions=away)
+    found = latency(base, other)
+    assert (found.verdict, found.refused) == (words, None)
+    assert found.low == found.ratio == found.high == pytest.approx(factor)
+    retooled = changed(other, 0, versions=(("yosys", "0.70"),))
+    assert latency(base, retooled).verdict == NOT_COMPARED
+
+
 def test_a_load_is_a_doubt_and_no_refusal():
     loaded = replace(CONDITIONS, load_before=9.0)
     found = latency(TIMED, changed(TIMED, 0, conditions=loaded))
