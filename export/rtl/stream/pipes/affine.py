@@ -130,7 +130,8 @@ def _code(affine: Affine, channel: int, value: int) -> int:
 
 def shortened(affine: Affine, least: int, most: int) -> Affine | None:
     """Return constants that give the same codes for all values with the shortest factors of `least` to `most` bits."""
-    most = min(most, affine.factor_bits - 1, _SAFE_BITS - affine.limit.bit_length())
+    deep = affine.shift - (_SAFE_BITS - 12)
+    most = min(most, affine.factor_bits - max(deep, 1), _SAFE_BITS - affine.limit.bit_length())
     if most < least or max(affine.high - affine.low, affine.high) >= 1 << 10 or affine.high == affine.low:
         return None
     steps = _steps(affine)
@@ -165,7 +166,7 @@ def _fitted(affine: Affine, steps: IntArray, bits: int) -> Affine | None:
     """Return constants with factors of exactly `bits` bits (in the largest channel) that have these steps, or None."""
     drop = affine.factor_bits - bits
     shift = affine.shift - drop
-    if drop <= 0 or shift < 1 or shift > _SAFE_BITS - 12:
+    if shift < 1:
         return None
     near = np.array([(f + (1 << (drop - 1))) >> drop for f in affine.factors], dtype=np.int64)
     zero = affine.base >> affine.shift

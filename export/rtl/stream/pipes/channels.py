@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from export.rtl.bounds import unsigned_bits
 from export.rtl.fields import literal
-from export.rtl.stream.pipes.verilog import Part, join
+from export.rtl.stream.pipes.look_up import look_up
+from export.rtl.stream.pipes.verilog import Part, Signal, join
+
+#: Tables of at most this many words are made of LUTs, larger ones of block memory.
+SMALL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +22,12 @@ class Constant:
     values: tuple[int, ...]
 
 
-def constants(fields: tuple[Constant, ...], lanes: int, channels: int) -> Part:
-    """Return wires `{name}_1` of lanes * bits: the constants of the beat that `in_valid` brought a clock before.
+def constants(
+    name: str, fields: tuple[Constant, ...], lanes: int, channels: int
+) -> tuple[Part, tuple[tuple[str, str], ...]]:
+    """Return wires `{field}_1` of lanes * bits: the constants of the beat that `in_valid` brought a clock before.
 
-    The next word is read while the beat before it arrives, so that block memories can hold the table.
+    Also returns the memory files, named from the pipe `name`.
     """
     beats = channels // lanes
     wide = tuple(field for field in fields if len(field.values) > 1)
@@ -32,10 +38,9 @@ def constants(fields: tuple[Constant, ...], lanes: int, channels: int) -> Part:
             _wire(field.name, lanes * field.bits, literal(_word((field,), 0, lanes), lanes * field.bits))
             for field in wide
         ]
-        return join(*parts)
-    if wide:
-        parts.append(_table(wide, lanes, beats))
-    return join(*parts)
+        return join(*parts), ()
+    table, memories = _table(name, wide, lanes, beats) if wide else (Part(), ())
+    return join(*parts, table), memories
 
 
 def _wire(name: str, bits: int, text: str) -> Part:
@@ -56,25 +61,43 @@ def _word(fields: tuple[Constant, ...], beat: int, lanes: int) -> int:
     return word
 
 
-def _table(fields: tuple[Constant, ...], lanes: int, beats: int) -> Part:
+def _table(name: str, fields: tuple[Constant, ...], lanes: int, beats: int) -> tuple[Part, tuple[tuple[str, str], ...]]:
     width, bits = lanes * sum(field.bits for field in fields), unsigned_bits(beats - 1)
     last, zero, one = literal(beats - 1, bits), literal(0, bits), literal(1, bits)
-    wires = [
-        f"reg [{bits - 1}:0] beat;",
-        f"wire [{bits - 1}:0] after = beat == {last} ? {zero} : beat + {one};",
-        f"wire [{bits - 1}:0] next = rst ? {zero} : in_valid ? after : beat;",
-        f"reg [{width - 1}:0] word_0, word_1;",
+    words = [_word(fields, beat, lanes) for beat in range(beats)]
+    parts = [
+        Part(
+            (
+                f"reg [{bits - 1}:0] beat;",
+                f"wire [{bits - 1}:0] after = beat == {last} ? {zero} : beat + {one};",
+                f"wire [{bits - 1}:0] next = rst ? {zero} : in_valid ? after : beat;",
+            ),
+            ("beat <= next;",),
+        ),
+        _slices(fields, lanes),
     ]
-    place = 0
+    if beats <= SMALL:
+        parts.append(look_up(Signal("word", width, 1), "beat", bits, words))
+        return join(*parts), ()
+    file, digits = f"{name}_constants.mem", -(-width // 4)
+    parts.append(_block(file, width, beats))
+    return join(*parts), ((file, "".join(f"{word:0{digits}x}\n" for word in words)),)
+
+
+def _slices(fields: tuple[Constant, ...], lanes: int) -> Part:
+    """Cut the word into wires, the first field from the lowest bits on."""
+    place, wires = 0, list[str]()
     for field in fields:
         wires.append(f"wire [{lanes * field.bits - 1}:0] {field.name}_1 = word_1[{place} +: {lanes * field.bits}];")
         place += lanes * field.bits
-    cases = [
-        f"  {_label(beat, beats, bits)}: word_0 <= {literal(_word(fields, beat, lanes), width)};"
-        for beat in range(beats)
-    ]
-    return Part(tuple(wires), ("beat <= next;", "word_1 <= word_0;", "case (next)", *cases, "endcase"))
+    return Part(tuple(wires))
 
 
-def _label(beat: int, beats: int, bits: int) -> str:
-    return "default" if beat == beats - 1 else literal(beat, bits)
+def _block(file: str, width: int, beats: int) -> Part:
+    """Return a block memory that is read while the beat before arrives, with a register behind it."""
+    wires = (
+        f'(* rom_style = "block", ram_style = "block" *) reg [{width - 1}:0] words[0:{beats - 1}];',
+        f'initial $readmemh("{file}", words);',
+        f"reg [{width - 1}:0] word_0, word_1;",
+    )
+    return Part(wires, ("word_0 <= words[next];", "word_1 <= word_0;"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.channels import Constant, constants
-from export.rtl.stream.pipes.verilog import Part, Signal, hold, join, module, port, register
+from export.rtl.stream.pipes.verilog import Part, Signal, join, module, port, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,9 @@ class Lane:
 def pipe(name: str, lane: Lane, lanes: int, channels: int, shared: tuple[str, ...] = ()) -> Pipe:
     """Return the pipe of some lanes at once; inputs named in `shared` are one for all lanes."""
     latency = lane.code.clock + 1
-    text = "\n".join((_lane(name, lane), _frame(name, lane, lanes, channels, shared, latency)))
-    return Pipe(name, latency, text)
+    table, memories = constants(name, lane.fields, lanes, channels)
+    text = "\n".join((_lane(name, lane), _frame(name, lane, lanes, table, shared, latency)))
+    return Pipe(name, latency, text, memories)
 
 
 def _lane(name: str, lane: Lane) -> str:
@@ -34,14 +35,14 @@ def _lane(name: str, lane: Lane) -> str:
     return module(lane.title, f"{name}_lane", (*ports, port("output", "code", lane.code.bits)), parts)
 
 
-def _frame(name: str, lane: Lane, lanes: int, channels: int, shared: tuple[str, ...], latency: int) -> str:
+def _frame(name: str, lane: Lane, lanes: int, table: Part, shared: tuple[str, ...], latency: int) -> str:
     ports = ["input wire rst", "input wire in_valid"]
     parts = []
     for one in lane.inputs:
         width = one.bits if one.name in shared else lanes * one.bits
         ports.append(port("input", f"in_{one.name}", width))
         parts.append(register(Signal(one.name, width, 1), f"in_{one.name}"))
-    parts.append(constants(lane.fields, lanes, channels))
+    parts.append(table)
     parts += [_instance(name, lane, index, shared) for index in range(lanes)]
     parts.append(valid(latency))
     ports += ["output wire out_valid", port("output", "out_data", lanes * lane.code.bits)]
@@ -68,8 +69,3 @@ def start(acc: Signal, bits: int) -> tuple[Signal, Part]:
     """Return the sum of an accumulator and the field `start`, modulo 2^bits, one clock later."""
     total = Signal("value", bits, acc.clock + 1, True)
     return total, register(total, f"{acc.part(0, bits)} + {Signal('start', bits, 0).text}")
-
-
-def delayed(signal: Signal, clocks: int) -> tuple[Signal, Part]:
-    """Return a signal so many clocks later."""
-    return hold(signal, signal.clock + clocks)
