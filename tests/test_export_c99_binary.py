@@ -27,7 +27,7 @@ from tests.binary_nets import binary_network, images, random_network
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler 'cc' here")
 STRICT = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 CHECKED = ("-g", "-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
-CORES = ("mps2-an386", "qemu-aarch64")
+CORES = ("mps2-an386", "mps3-an547", "qemu-aarch64")
 
 
 def write(folder: Path, network: BinaryNetwork, count: int = 8) -> tuple[Array, Array]:

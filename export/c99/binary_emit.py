@@ -75,8 +75,8 @@ def _conv(stage: Stage) -> Kernel:
 def _sums(words: int) -> tuple[Kernel, ...]:
     """Return the kernels, for NEON, Helium and others, that compute a pixel's sums for patches of so many words."""
     name, size = f"binary_sums_{words}", ("WORDS", str(words))
-    portable = Kernel("binary_sums", name, (size, ("COUNTS", _counts(words, _word))), (COUNT,), PORTABLE)
-    tokens = (("NAME", name), size, ("COUNTS", _counts(words, _helium_word)))
+    portable = Kernel("binary_sums", name, (size, ("COUNTS", _counts(words, _word, 12))), (COUNT,), PORTABLE)
+    tokens = (("NAME", name), size, ("COUNTS", _counts(words, _helium_word, 8)))
     helium = Kernel("binary_sums_helium", f"{name}_helium", tokens, (COUNT_HELIUM,), HELIUM)
     vector = Kernel("binary_sums_neon", f"{name}_neon", (("NAME", name), size), (UNLIKE,), NEON)
     return portable, helium, vector
@@ -92,7 +92,7 @@ def _helium_word(word: str) -> str:
     return f"veorq_u32(vdupq_n_u32(patch[{word}]), vld1q_u32(weight + {LANES} * ({word})))"
 
 
-def _counts(words: int, unlike: Callable[[str], str]) -> str:
+def _counts(words: int, unlike: Callable[[str], str], indent: int) -> str:
     """Return the C statements that count the bits of these words in which patch and weight differ."""
     rounds = words // ROUND_WORDS if words > UNROLLED_WORDS else 0
     lines = ["int32_t k;"] if rounds else []
@@ -102,7 +102,7 @@ def _counts(words: int, unlike: Callable[[str], str]) -> str:
         lines.append("}")
     rest = [unlike(str(i)) for i in range(rounds * ROUND_WORDS, words)]
     lines += _round(rest) if rest else []
-    return "\n".join(f"            {line}" for line in lines)
+    return "\n".join(" " * indent + line for line in lines)
 
 
 def _round(terms: list[str]) -> list[str]:
