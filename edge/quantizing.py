@@ -23,6 +23,7 @@ from export.bundle import BundleSpec, write_bundle
 from export.bundle_read import MANIFEST, Bundle, read_bundle
 from export.host import TARGET as HOST
 from export.onnx_qdq import qdq_model
+from export.rtl.stream.request import CircuitRequest
 from export.target import Target, check_capability
 from export.tflite import encode
 from quant import graph_file
@@ -49,7 +50,10 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class ExportJob:
-    """What to export: a quantised model, its float form for targets that need it, data for vectors and labels."""
+    """What to export: a quantised model, its float form for targets that need it, data for vectors and labels.
+
+    `circuit` is what is asked of an FPGA core.
+    """
 
     model: str
     float_model: str | None
@@ -58,6 +62,7 @@ class ExportJob:
     cut: str | None
     name: str | None
     probabilities: bool = False
+    circuit: CircuitRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +230,7 @@ def _spec(job: ExportJob) -> BundleSpec:
     if job.cut is None:
         # Half a network is no subnet, so the parts of a divided one carry none.
         parts = tuple(replace(part, elastic=elastic_of(job.model)) for part in parts)
+    parts = tuple(replace(part, circuit=job.circuit) for part in parts)
     parts = (*parts[:-1], replace(parts[-1], probabilities=job.probabilities))
     return BundleSpec(
         name=job.name or graph.name,

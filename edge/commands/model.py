@@ -137,6 +137,10 @@ def evaluate(
 )
 @click.option("--name", help="The bundle's name; default: the model's.")
 @click.option("--softmax", is_flag=True, help="With arm-a, one more .tflite file that ends in probabilities.")
+@click.option("--board", help="With fpga, the board whose device the core must fit; see edgemill boards.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="With fpga, frames per second, at least.")
+@click.option("--folding", type=click.Path(path_type=Path), help="With fpga, a folding.json instead of a search.")
+@click.option("--sequential", is_flag=True, help="With fpga, one multiply-accumulate for the whole network.")
 @output_option
 @force_option
 def export(
@@ -152,6 +156,10 @@ def export(
     resize: str | None,
     name: str | None,
     softmax: bool,
+    board: str | None,
+    rate: float | None,
+    folding: Path | None,
+    sequential: bool,
     output: Path,
     force: bool,
 ) -> None:
@@ -161,16 +169,20 @@ def export(
     bundles of several targets become folders in OUTPUT.
     """
     from edge.binary_eval import is_binary
+    from edge.circuits import circuit_request
     from edge.data import with_resize
     from edge.quantizing import ExportJob, export_models, places_of
     from export.targets import find_target
 
     targets = [find_target(target) for target in target_names]
+    circuit = circuit_request(board, rate, folding, sequential=sequential)
+    if circuit is not None and "fpga" not in target_names:
+        raise click.UsageError("--board, --rate, --folding and --sequential go with --target fpga.")
     places = places_of(targets, output)
     for place in places:
         refuse_existing(place, force)
     dataset = with_resize(load_data(data, pixel_scale, mean, std, test_share=1), resize)
-    job = ExportJob(model, float_model, dataset, vectors, cut, name, softmax)
+    job = ExportJob(model, float_model, dataset, vectors, cut, name, softmax, circuit)
     if is_binary(model):
         from edge.binary_bundles import export_binary
 

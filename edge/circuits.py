@@ -1,0 +1,65 @@
+"""What the command line asks of an FPGA core, as a request to the exporter."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from devices.boards import find_board
+from devices.boards_fpga import FPGAS, find_fpga
+from devices.synthesis.device import Fpga
+from edge.errors import EdgeError
+from export.rtl.stream.device import FAMILIES, Device, Resources
+from export.rtl.stream.fulfil import read_folds
+from export.rtl.stream.request import CircuitRequest
+
+#: The clock that a rate is meant at where no board says another.
+CLOCK_HZ = 100e6
+#: Families of boards (as synthesis tools call them) that build their products alike.
+_ALIKE = {"xc7": "xc", "xcup": "xc"}
+
+
+def circuit_request(
+    board: str | None, rate: float | None, folding: Path | None, *, sequential: bool
+) -> CircuitRequest | None:
+    """Return the request for a board's device, a rate in frames per second, or a folding file; None asks for nothing.
+
+    The rate is meant at the clock that the board's tools are asked for, 100 MHz without a board.
+
+    Raises:
+        EdgeError: the options contradict each other, or the board has no FPGA.
+        ExportError: the folding file is damaged.
+    """
+    if (folding is not None or sequential) and (rate is not None or (folding is not None and sequential)):
+        raise EdgeError("give one of --rate, --folding and --sequential: each of them decides how the core is built.")
+    if folding is not None:
+        folds, lanes, device = read_folds(folding)
+        return CircuitRequest("stream", device, folds=folds, input_lanes=lanes)
+    if sequential:
+        return CircuitRequest("sequential")
+    if board is None and rate is None:
+        return None
+    asked = CircuitRequest("stream") if board is None else _on(_fpga(board))
+    clock_hz = CLOCK_HZ if board is None else _fpga(board).target_hz
+    cycles = None if rate is None else math.floor(clock_hz / rate)
+    if cycles == 0:
+        raise EdgeError(f"--rate {rate:g}: more than one frame in a clock of {clock_hz / 1e6:g} MHz.")
+    return CircuitRequest("stream", asked.device, asked.budget, cycles)
+
+
+def _fpga(name: str) -> Fpga:
+    board = find_board(name)
+    if board.target != "fpga" or all(fpga.name != board.name for fpga in FPGAS):
+        known = ", ".join(fpga.name for fpga in FPGAS)
+        raise EdgeError(f"--board {name}: not a board with an FPGA; those are {known}.")
+    return find_fpga(board)
+
+
+def _on(fpga: Fpga) -> CircuitRequest:
+    budget = Resources(fpga.budget.lut, fpga.budget.dsp, fpga.budget.bram)
+    return CircuitRequest("stream", _device(fpga), budget)
+
+
+def _device(fpga: Fpga) -> Device:
+    family = _ALIKE.get(fpga.family, fpga.family)
+    return next(device for device in FAMILIES if device.family == family)
