@@ -92,7 +92,7 @@ def write_project(graph: Graph, inputs: Array, path: Path, setting: Setting, *, 
 
     Args:
         graph: quantised, scales of powers of two, no zero points.
-        inputs: input codes to simulate beside random ones, [N, ...].
+        inputs: input codes to simulate beside random ones, [N, ...]; N may be 0.
         path: the folder to make; it appears whole, or not at all.
         setting: backend and its options.
         overwrite: replace an existing folder.
@@ -101,8 +101,8 @@ def write_project(graph: Graph, inputs: Array, path: Path, setting: Setting, *, 
         ExportError: hls4ml computes something in the graph wrongly or not at all, is not installed or fails, or a gate
             is not passed.
     """
-    _check(setting)
     ready = for_hls4ml(graph)
+    _check(setting)
     codes = _inputs(graph, inputs)
     with new_folder(path, overwrite=overwrite) as folder, tempfile.TemporaryDirectory(prefix="edgemill-") as work:
         outputs, executed, report = _simulated(ready, codes, setting, folder, Path(work))
@@ -130,10 +130,15 @@ def _check(setting: Setting) -> None:
         raise ExportError(f"hls4ml: {why}.")
 
 
+def no_codes(graph: Graph) -> Array:
+    """Return no input codes at all, in the input's shape: random inputs are simulated only."""
+    return np.empty((0, *graph.shape(graph.input)[1:]), np.int8)
+
+
 def _inputs(graph: Graph, inputs: Array) -> Array:
     """Return the given input codes and random ones, each with its own level."""
     fmt, shape = graph.quant(graph.input).format, graph.shape(graph.input)
-    if inputs.shape[1:] != shape[1:] or len(inputs) == 0:
+    if inputs.shape[1:] != shape[1:]:
         raise ExportError(f"hls4ml: inputs have shape {inputs.shape}; the graph takes [N, {str(shape[1:])[1:-1]}].")
     rng, low, high = np.random.default_rng(0), fmt.min_ordinal, fmt.max_ordinal
     level = rng.uniform(low, high, (RANDOM, *(1 for _ in shape[1:])))

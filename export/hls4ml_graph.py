@@ -42,8 +42,8 @@ def for_hls4ml(graph: Graph) -> Graph:
     """
     if not graph.is_quantised:
         raise ExportError(
-            f"graph '{graph.name}' is a float graph; quantise it first: edgemill quantize MODEL --scheme w8a8-sym-pt "
-            "--power-of-two --calib DATA -o OUT.graph"
+            f"hls4ml: graph '{graph.name}' is a float graph; quantise it first: edgemill quantize MODEL --scheme "
+            "w8a8-sym-pt --calib DATA -o NET.graph"
         )
     for name, tensor in graph.tensors.items():
         if tensor.quant is not None:
@@ -54,15 +54,16 @@ def for_hls4ml(graph: Graph) -> Graph:
 
 
 def _check_format(graph: Graph, name: str, quant: Quant) -> None:
-    again = "quantise with --scheme w8a8-sym-pt --power-of-two"
+    again = "quantise with --scheme w8a8-sym-pt"
     if quant.format.is_minifloat:
         raise _refuse(graph, f"tensor '{name}' is {quant.format.name}", f"it has integers only; {again}")
     if quant.zero != 0:
         raise _refuse(graph, f"tensor '{name}' has zero point {quant.zero}", f"it is exact without one; {again}")
-    if not has_powers_of_two(quant):
-        raise _refuse(graph, f"tensor '{name}' has the scale {quant.scale[0]:.6g}", f"not a power of two; {again}")
     if len(set(quant.scale)) > 1:
         raise _refuse(graph, f"tensor '{name}' has one scale per channel", f"use one for all, option -pt; {again}")
+    if not has_powers_of_two(quant):
+        cure = "edgemill convert NET.graph --power-of-two -o OUT.graph rounds it, or add --power-of-two here"
+        raise _refuse(graph, f"tensor '{name}' has the scale {quant.scale[0]:.6g}", f"no power of two; {cure}")
 
 
 def _refuse(graph: Graph, what: str, why: str) -> ExportError:

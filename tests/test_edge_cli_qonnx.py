@@ -1,8 +1,9 @@
-"""QONNX on the command line: written by `convert --form qonnx`, read by every command."""
+"""QONNX, hls4ml projects and scales of powers of two on the command line: what `convert` writes and refuses."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import onnx
@@ -13,6 +14,7 @@ from edge.cli import main
 from edge.data import load
 from quant import graph_file
 from quant.onnx_import import load_onnx
+from quant.passes.power_of_two import has_powers_of_two
 from quant.ptq import quantise
 from quant.scheme import parse_scheme
 from tests.tiny import needs_training, write_onnx
@@ -56,3 +58,29 @@ def test_what_qonnx_cannot_be_is_refused(desk):
     message = invoke("convert", "w8a8.graph", "--form", "qonnx", "-o", "net.tflite", code=1)
     assert message == "Error: net.tflite: --form qonnx writes ONNX; name it net.onnx."
     assert not list(desk.glob("net.*"))
+
+
+def test_an_hls4ml_project_needs_what_hls4ml_computes(desk):
+    words = ("convert", "w8a8.graph", "--form", "hls4ml", "-o", "project", "--python", sys.executable)
+    for changed, message in (
+        (("we4m3-ae4m3.graph",), "is e4m3: it has integers only"),
+        (("w8a8.graph",), "it is exact without one; quantise with --scheme w8a8-sym-pt"),
+        (("mine.onnx",), "is a float graph; quantise it first"),
+    ):
+        assert message in invoke(words[0], *changed, *words[2:], code=1)
+    assert not (desk / "project").exists()
+    message = invoke("convert", "w8a8.graph", "--form", "hls4ml", "-o", "net.onnx", code=1)
+    assert message == "Error: net.onnx: --form hls4ml writes a folder; name it net."
+    (desk / "mine").mkdir()
+    message = invoke("convert", "w8a8.graph", "--form", "hls4ml", "-o", "mine", "--force", code=1)
+    assert message == "Error: mine exists and is no hls4ml project written here; choose another name."
+
+
+def test_scales_become_powers_of_two_when_asked(desk):
+    invoke("convert", "w8a8.graph", "--power-of-two", "-o", "pot.graph")
+    graph = graph_file.load(desk / "pot.graph")
+    assert all(has_powers_of_two(tensor.quant) for tensor in graph.tensors.values() if tensor.quant is not None)
+    found = json.loads(invoke("eval", "pot.graph", "--data", "digits", "--json"))
+    assert found["accuracy"] > 0.8
+    message = invoke("convert", "mine.onnx", "--power-of-two", "-o", "float.graph", code=1)
+    assert "is a float graph; quantise it first" in message
