@@ -80,15 +80,27 @@ class Design:
 def design(program: Program, folds: Mapping[str, Fold], input_lanes: int = 1, device: Device = XILINX) -> Design:
     """Build the units and links of a program.
 
-    Steps without an entry in `folds` (by step name) work on one code at a time.
+    Steps without an entry in `folds` (by step name) work on one code at a time. A step that the output does not depend
+    on gets no unit.
 
     Raises:
         ExportError: a folding does not divide its layer, or a step cannot stream.
     """
+    program = _needed(program)
     builder = _Builder(program, folds, _orders(program))
     for step in program.steps:
         builder.add(step)
     return builder.finish(input_lanes, device)
+
+
+def _needed(program: Program) -> Program:
+    """Return a program with the steps that its output depends on."""
+    wanted, kept = {program.output}, []
+    for step in reversed(program.steps):
+        if step.y in wanted:
+            wanted |= set(reads(step))
+            kept.append(step)
+    return replace(program, steps=tuple(reversed(kept)))
 
 
 def canonical(program: Program, tensor: str) -> IntArray:

@@ -28,7 +28,7 @@ class Schedule:
     """Clocks of a core fed without gaps, whose output never waits; clock 0 takes the first beat.
 
     `latency` is from the first beat in to the last beat out of the first frame, both included; `interval` is between
-    the ends of the last two frames. `waiting[(target, port)]` is how many beats a queue before that port holds at most.
+    the ends of frames, the larger of the last two: some cores alternate between two that differ by a clock. `waiting[(target, port)]` is how many beats a queue before that port holds at most.
     """
 
     latency: int
@@ -287,7 +287,8 @@ def schedule(plan: Design, latencies: tuple[int, ...], frames: int = 3, *, unlim
         if model.stages[link.target, link.port] and model.stages[link.target, link.port][0].kind == "queue"
     ]
     waiting = {(link.target, link.port): model.waiting(link) for link in queues}
-    return Schedule(int(ends[0]) + 1, int(ends[-1] - ends[-2]) if frames > 1 else 0, waiting)
+    interval = int(np.diff(ends)[-2:].max()) if frames > 1 else 0
+    return Schedule(int(ends[0]) + 1, interval, waiting)
 
 
 def bottleneck(plan: Design) -> int:
