@@ -28,7 +28,8 @@ class Schedule:
     """Clocks of a core fed without gaps, whose output never waits; clock 0 takes the first beat.
 
     `latency` is from the first beat in to the last beat out of the first frame, both included; `interval` is between
-    the ends of frames, the larger of the last two: some cores alternate between two that differ by a clock. `waiting[(target, port)]` is how many beats a queue before that port holds at most.
+    the ends of frames, the larger of the last two: some cores alternate between two that differ by a clock.
+    `waiting[(target, port)]` is how many beats a queue before that port holds at most.
     """
 
     latency: int
