@@ -48,21 +48,22 @@ def simulate(folder: Path, drives: Sequence[Drive], seed: int = 1) -> list[IntAr
 
 
 def lint(folder: Path, pipes: Sequence[Pipe]) -> str:
-    """Return what Verilator's lint says about each pipe, with all its warnings on."""
-    said = []
-    for pipe in pipes:
-        (folder / "one.v").write_text(pipe.verilog)
-        command = ["verilator", "--lint-only", "-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL"]
-        command += ["--top-module", pipe.module, "one.v"]
-        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=300)
-        said.append(done.stderr)
-    return "".join(said)
+    """Return what Verilator's lint says about pipes, with its warnings on."""
+    (folder / "all.v").write_text("\n".join(pipe.verilog for pipe in pipes))
+    # Sums and products are wider than what is kept of them.
+    quiet = [f"-Wno-{name}" for name in ("DECLFILENAME", "MULTITOP", "UNUSEDSIGNAL")]
+    command = ["verilator", "--lint-only", "-Wall", *quiet, "all.v"]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=300).stderr
 
 
 def cells(folder: Path, pipe: Pipe, synth: str) -> dict[str, int]:
     """Return the counts of cells that yosys makes of a pipe with a synthesis command."""
     (folder / "one.v").write_text(pipe.verilog)
-    script = f"read_verilog one.v; {synth} -top {pipe.module}; tee -o cells.txt stat; check -assert"
+    for name, text in pipe.memories:
+        (folder / name).write_text(text)
+    latches = "select -assert-none t:$dlatch t:$_DLATCH_*"
+    prepare = f"read_verilog one.v; prep -top {pipe.module}; {latches}; check -assert; design -reset"
+    script = f"{prepare}; read_verilog one.v; {synth} -top {pipe.module}; tee -o cells.txt stat"
     done = subprocess.run(["yosys", "-q", "-p", script], cwd=folder, check=False, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stdout.decode()[-2000:]
     rows = [line.split() for line in (folder / "cells.txt").read_text().splitlines()]

@@ -10,7 +10,7 @@ from quant.fixedpoint import q31_multiplier, wide_multiplier
 from quant.formats import find_format
 from quant.reference import _requantise
 from quant.steps import Requant
-from tests.rtl_pipes import Drive, lint, needs_icarus, needs_verilator, simulate
+from tests.rtl_pipes import Drive, cells, lint, needs_icarus, needs_verilator, needs_yosys, simulate
 
 BEATS = 400
 
@@ -84,7 +84,7 @@ def _drive(rng, index, row):
     total = accumulators(rng, rule, reach, (count, channels))
     starts = rng.integers(-reach, reach + 1, channels if index % 3 else 1)
     bits = reach.bit_length() + 1 + index % 3
-    pipe = requant(f"p{index}", rule, tuple(starts.tolist()), bits, lanes, channels, reach, 18 if index % 2 else 25)
+    pipe = requant(f"p{index}", rule, tuple(starts.tolist()), bits, lanes, channels, reach, (18, 25, 16)[index % 3])
     acc = (total - starts).reshape(-1, lanes)
     drive = Drive(pipe, (("in_acc", bits, acc),), rule.format.bits, lanes)
     expected = _requantise(rule, total).astype(np.int64) & ((1 << rule.format.bits) - 1)
@@ -107,3 +107,24 @@ def test_requantisation_is_clean(tmp_path):
     rng = np.random.default_rng(11)
     drives = [_drive(rng, index, row)[0] for index, row in enumerate(INTEGERS + MINIFLOATS)]
     assert lint(tmp_path, [drive.pipe for drive in drives]) == ""
+
+
+@needs_yosys
+@pytest.mark.parametrize(
+    ("row", "blocks"),
+    [
+        (("int8", 16, 1, 1 << 21, 2.0**-10, 2.0**-8, -128, -128, 127), 2),
+        (("int8", 200, 1, 1 << 21, 2.0**-10, 2.0**-8, 3, None, None), 2),
+        (("int4", 8, 1, 1 << 13, 2.0**-6, 2.0**-4, 0, None, None), 1),
+        (("int8", 4, 1, 40000, 2.0**-8, 2.0**-8, 0, None, None), 0),
+        (("e2m1", 8, 1, 1 << 14, 2.0**-10, 2.0**-9, 0, None, None), 1),
+    ],
+    ids=str,
+)
+def test_synthesis_uses_the_multipliers_that_are_stated(tmp_path, row, blocks):
+    rule, channels, lanes, reach = _case(np.random.default_rng(2), row)
+    pipe = requant("p", rule, (5,) * channels, reach.bit_length() + 1, lanes, channels, reach)
+    found = cells(tmp_path, pipe, "synth_ecp5 -abc9 -nowidelut")
+    assert (pipe.multipliers, found.get("MULT18X18D", 0)) == (blocks, blocks)
+    assert ("DP16KD" in found) == (channels > 64)
+    assert found["TRELLIS_FF"] > 50

@@ -122,7 +122,7 @@ def _single(rng, index, row):
     lanes = 1 + index % 2
     codes = _codes(rng, quants[0].format, (1500, lanes))
     drive = Drive(
-        requantize(f"p{index}", step, quants[0].format, lanes),
+        requantize(f"s{index}", step, quants[0].format, lanes),
         (("in_data", quants[0].format.bits, codes),),
         quants[1].format.bits,
         lanes,

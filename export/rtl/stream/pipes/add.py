@@ -8,8 +8,8 @@ from export.rtl.stream.pipes.affine import Affine, lowered
 from export.rtl.stream.pipes.affine_lane import affine_lane, clip
 from export.rtl.stream.pipes.channels import Constant
 from export.rtl.stream.pipes.frame import Lane, pipe
-from export.rtl.stream.pipes.linear import Linear, linear
-from export.rtl.stream.pipes.look_up import CHUNK, look_up
+from export.rtl.stream.pipes.linear import Linear, linear, pairs
+from export.rtl.stream.pipes.look_up import CHUNK, PAIR_BITS, look_up, pair_table
 from export.rtl.stream.pipes.operand import centred, reach
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.requant import rounded
@@ -18,7 +18,7 @@ from quant.formats import Format
 from quant.steps import AddStep
 
 #: Sums of codes of at most this many bits are proven pair by pair.
-PAIR_BITS = 8
+PROVEN_BITS = 8
 
 
 def add(module: str, step: AddStep, first: Format, second: Format, lanes: int, *, tile: int = PIECE + 1) -> Pipe:
@@ -29,10 +29,13 @@ def add(module: str, step: AddStep, first: Format, second: Format, lanes: int, *
     formats = (first, second)
     a, b = (Signal(name, fmt.bits, 0) for name, fmt in zip("ab", formats, strict=True))
     title = f"Sum of {formats[0].name} and {formats[1].name} as {step.requant.format.name}"
-    small = max(fmt.bits for fmt in formats) <= PAIR_BITS
+    small = max(fmt.bits for fmt in formats) <= PROVEN_BITS
     rule = linear(step, formats) if small else None
     if rule is not None:
         code, text = _by_tables(step, formats, (a, b), rule)
+        return pipe(module, Lane(title, (a, b), (), code, text), lanes, lanes)
+    if a.bits + b.bits <= PAIR_BITS:
+        code, text = pair_table(step.requant.format, a, b, pairs(step, formats))
         return pipe(module, Lane(title, (a, b), (), code, text), lanes, lanes)
     code, fields, text = _by_rule(step, formats, (a, b), tile)
     return pipe(module, Lane(title, (a, b), fields, code, text), lanes, lanes)

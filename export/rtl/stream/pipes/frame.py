@@ -25,7 +25,7 @@ def pipe(name: str, lane: Lane, lanes: int, channels: int, shared: tuple[str, ..
     latency = lane.code.clock + 1
     table, memories = constants(name, lane.fields, lanes, channels)
     text = "\n".join((_lane(name, lane), _frame(name, lane, lanes, table, shared, latency)))
-    return Pipe(name, latency, text, memories)
+    return Pipe(name, latency, text, memories, lanes * sum(" * " in wire for wire in lane.text.wires))
 
 
 def _lane(name: str, lane: Lane) -> str:

@@ -33,7 +33,7 @@ class Linear:
 def linear(step: AddStep, formats: tuple[Format, Format]) -> Linear | None:
     """Return the coarsest constants that give the code of every pair of codes, or None when there are none."""
     addends = [np.array(patterns(fmt), dtype=np.int64) - z for fmt, z in zip(formats, step.zeros, strict=True)]
-    wanted = _codes(step, addends[0], addends[1])
+    wanted = pairs(step, formats)
     for shift in range(1, MAX_SHIFT):
         if (found := _fitted(step, addends[0], addends[1], wanted, shift)) is not None:
             return found
@@ -46,10 +46,14 @@ def terms(step: AddStep, index: int, values: IntArray) -> IntArray:
     return multiply_q31(values << step.left_shift, scalar(scale.mantissa), scalar(scale.exponent))
 
 
-def _codes(step: AddStep, first: IntArray, second: IntArray) -> IntArray:
-    """Return the ordinals of all pairs by the rule."""
+def pairs(step: AddStep, formats: tuple[Format, Format]) -> IntArray:
+    """Return the ordinals by the rule of all pairs of bit patterns: [patterns of a, patterns of b]."""
     last = step.requant.multipliers[0]
-    total = terms(step, 0, first)[:, None] + terms(step, 1, second)[None, :]
+    first, second = (
+        terms(step, index, np.array(patterns(fmt), dtype=np.int64) - step.zeros[index])
+        for index, fmt in enumerate(formats)
+    )
+    total = first[:, None] + second[None, :]
     result = multiply_q31(total, scalar(last.mantissa), scalar(last.exponent)) + step.requant.zero
     return np.clip(result, step.requant.low, step.requant.high)
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.rtl.fields import literal
-from export.rtl.stream.pipes.verilog import Part, Signal
+from export.rtl.stream.pipes.verilog import Part, Signal, hold, join
 from quant.formats import Format, IntArray
 
+#: Functions of two codes of at most this many bits together are tables.
+PAIR_BITS = 8
 #: Bits of the parts that a code is split into for sums of tables: inputs of a small LUT.
 CHUNK = 4
 
@@ -25,6 +27,15 @@ def look_up(result: Signal, index: str, index_bits: int, entries: Sequence[int])
     sign = "signed " if result.signed else ""
     wires = (f"reg {sign}[{result.bits - 1}:0] {result.text};",)
     return Part(wires, (f"case ({index})", *cases, "endcase"))
+
+
+def pair_table(fmt: Format, a: Signal, b: Signal, ordinals: IntArray) -> tuple[Signal, Part]:
+    """Return the code of every pair of codes, two clocks later; `ordinals` [patterns of a, patterns of b]."""
+    found = Signal("found", fmt.bits, a.clock + 1)
+    entries = [code(fmt, int(one)) for one in ordinals.reshape(-1)]
+    text = look_up(found, f"{{{a.text}, {b.text}}}", a.bits + b.bits, entries)
+    out, last = hold(found, a.clock + 2)
+    return out, join(text, last)
 
 
 def patterns(fmt: Format) -> list[int]:

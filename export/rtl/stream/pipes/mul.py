@@ -6,18 +6,14 @@ import numpy as np
 
 from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.frame import Lane, pipe
-from export.rtl.stream.pipes.look_up import code as pattern
-from export.rtl.stream.pipes.look_up import look_up, units
+from export.rtl.stream.pipes.look_up import PAIR_BITS, pair_table, units
 from export.rtl.stream.pipes.operand import lift_by, reach, significand
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.requant import rounded
 from export.rtl.stream.pipes.table import ordinals
-from export.rtl.stream.pipes.verilog import Part, Signal, hold, join, register, wire
+from export.rtl.stream.pipes.verilog import Part, Signal, join, register, wire
 from quant.formats import Format
 from quant.steps import MulStep
-
-#: Products of codes of at most this many bits together are one table.
-TABLE_BITS = 8
 
 
 def mul(module: str, step: MulStep, first: Format, second: Format, lanes: int, *, tile: int = PIECE + 1) -> Pipe:
@@ -25,7 +21,7 @@ def mul(module: str, step: MulStep, first: Format, second: Format, lanes: int, *
     formats = (first, second)
     a, b = (Signal(name, fmt.bits, 0) for name, fmt in zip("ab", formats, strict=True))
     title = f"Product of {formats[0].name} and {formats[1].name} as {step.requant.format.name}"
-    if a.bits + b.bits <= TABLE_BITS:
+    if a.bits + b.bits <= PAIR_BITS:
         code, text = _table(step, formats, a, b)
         return pipe(module, Lane(title, (a, b), (), code, text), lanes, lanes)
     total, multiply = _product(step, formats, a, b)
@@ -36,13 +32,7 @@ def mul(module: str, step: MulStep, first: Format, second: Format, lanes: int, *
 
 def _table(step: MulStep, formats: tuple[Format, Format], a: Signal, b: Signal) -> tuple[Signal, Part]:
     first, second = (np.array(units(fmt), dtype=np.int64) - z for fmt, z in zip(formats, step.zeros, strict=True))
-    entries = ordinals(step.requant, first[:, None] * second[None, :]).reshape(-1)
-    found = Signal("found", step.requant.format.bits, 1)
-    text = look_up(
-        found, f"{{{a.text}, {b.text}}}", a.bits + b.bits, [pattern(step.requant.format, int(one)) for one in entries]
-    )
-    out, last = hold(found, 2)
-    return out, join(text, last)
+    return pair_table(step.requant.format, a, b, ordinals(step.requant, first[:, None] * second[None, :]))
 
 
 def _product(step: MulStep, formats: tuple[Format, Format], a: Signal, b: Signal) -> tuple[Signal, Part]:
