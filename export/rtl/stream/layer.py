@@ -14,7 +14,7 @@ from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.decode import decode, ordinal_less
 from export.rtl.stream.pipes.divide import divide
 from export.rtl.stream.pipes.requant import requant
-from export.rtl.stream.plan import Design
+from export.rtl.stream.plan import Design, product_style
 from export.rtl.stream.text import filled
 from export.rtl.stream.units import Layer
 from export.rtl.stream.window import window
@@ -122,8 +122,8 @@ def _terms(name: str, module: str, plan: Design, unit: Layer) -> _Terms:
 def _products(name: str, module: str, plan: Design, unit: Layer, fmt: Format) -> _Terms:
     step, fold = unit.step, unit.fold
     assert isinstance(step, ConvStep)
-    pair = fold.style == "dsp_pair" and not unit.apart and fold.pe % 2 == 0
-    style = "dsp" if fold.style == "dsp_pair" and not pair else fold.style
+    style = product_style(unit)
+    pair = style == "dsp_pair"
     lanes = Lanes(step.weight_format, fmt, fold.simd, style, plan.device.family)
     weight_bits = step.weight_format.bits * fold.simd
     width, depth = weight_bits * fold.pe, unit.walk.groups * unit.walk.terms

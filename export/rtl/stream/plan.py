@@ -9,8 +9,9 @@ from math import prod
 import numpy as np
 
 from export.errors import ExportError
+from export.rtl.lanes.lanes import Lanes
 from export.rtl.stream.device import XILINX, Device
-from export.rtl.stream.folds import Fold
+from export.rtl.stream.folds import STYLES, Fold
 from export.rtl.stream.units import (
     Elementwise,
     Layer,
@@ -84,13 +85,18 @@ def design(program: Program, folds: Mapping[str, Fold], input_lanes: int = 1, de
     on gets no unit.
 
     Raises:
-        ExportError: a folding does not divide its layer, or a step cannot stream.
+        ExportError: a folding does not divide its layer, is of no step, or of a style its formats cannot have on the
+            device; the lanes do not divide the input's channels; or a step cannot stream.
     """
+    _check_request(program, folds, input_lanes)
     program = _needed(program)
     builder = _Builder(program, folds, _orders(program))
     for step in program.steps:
         builder.add(step)
-    return builder.finish(input_lanes, device)
+    plan = builder.finish(input_lanes, device)
+    for unit in plan.units:
+        _check_style(plan, unit)
+    return plan
 
 
 def _needed(program: Program) -> Program:
@@ -231,6 +237,53 @@ def _moved(step: MoveStep, places: list[IntArray], shape: tuple[int, ...]) -> In
             return np.concatenate(places, axis=step.op.axis)
         case ops.Reshape():
             return places[0].reshape(1, *shape[1:])
+
+
+def _check_request(program: Program, folds: Mapping[str, Fold], input_lanes: int) -> None:
+    names = [step.name for step in program.steps if not isinstance(step, MoveStep)]
+    for name, fold in folds.items():
+        if name not in names:
+            raise ExportError(
+                f"fpga: '{name}' has a fold, but no step to fold is called so. There are {_quoted(names)}."
+            )
+        if min(fold.pe, fold.simd) < 1 or fold.style not in STYLES:
+            raise ExportError(
+                f"fpga: step '{name}' cannot be folded with pe {fold.pe}, simd {fold.simd} and style '{fold.style}'. "
+                f"Both numbers must be at least 1, and styles are {', '.join(STYLES)}."
+            )
+    channels = image(program, program.input)[0]
+    if input_lanes not in divisors(channels):
+        raise ExportError(
+            f"fpga: {input_lanes} input lanes do not divide the {channels} channels of input '{program.input}'. "
+            f"Allowed are {divisors(channels)}."
+        )
+
+
+def _quoted(names: list[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"'{name}'" for name in names[:most]) + more
+
+
+def _check_style(plan: Design, unit: Unit) -> None:
+    """Check that a layer's products can be made as its fold says.
+
+    Raises:
+        ExportError: they cannot, with the step and what can be done.
+    """
+    if not isinstance(unit, Layer) or not isinstance(unit.step, ConvStep):
+        return
+    weight, activation = unit.step.weight_format, plan.program.quant(unit.step.x).format
+    try:
+        Lanes(weight, activation, unit.fold.simd, product_style(unit), plan.device.family)
+    except ExportError as error:
+        raise ExportError(f"fpga: step '{unit.step.name}': {error}") from error
+
+
+def product_style(unit: Layer) -> str:
+    """Return how products are made: two in a block need an even number of outputs that share what they read."""
+    if unit.fold.style == "dsp_pair" and (unit.apart or unit.fold.pe % 2):
+        return "dsp"
+    return unit.fold.style
 
 
 def _check_fold(program: Program, step: Step, fold: Fold) -> None:
