@@ -27,6 +27,36 @@ def makefile(name: str) -> str:
     return filled("stream.mk", {"NAME": name})
 
 
+def hdl_benches(name: str, plan: Design, latency: int, inputs: Array, outputs: Array) -> dict[str, str]:
+    """Return the benches for Icarus and for cocotb, and their vectors as hexadecimal words, by file name."""
+    program = plan.program
+    source, result = (program.quant(end).format for end in (program.input, program.output))
+    values = {
+        "NAME": name,
+        "FRAMES": len(inputs),
+        "IN_WIDTH": plan.input_lanes * stream_bits(source),
+        "OUT_WIDTH": stream_bits(result),
+        "IN_BEATS": plan.codes(program.input) // plan.input_lanes,
+        "OUT_BEATS": plan.codes(program.output),
+        "PATIENCE": 4 * latency + 1000,
+    }
+    texts = {key: str(value) for key, value in values.items()}
+    taken = stream_codes(plan, program.input, inputs).reshape(-1, plan.input_lanes)
+    given = stream_codes(plan, program.output, outputs).reshape(-1, 1)
+    return {
+        f"{name}_icarus_tb.v": filled("icarus_tb.v", texts),
+        f"{name}_cocotb.py": filled("cocotb_bench.py.in", texts),
+        f"{name}_in.hex": _hex(taken, stream_bits(source)),
+        f"{name}_out.hex": _hex(given, stream_bits(result)),
+    }
+
+
+def _hex(words: npt.NDArray[np.uint16], bits: int) -> str:
+    """Return rows of lanes as one number each, the first lane in the low bits."""
+    digits = bits // 4
+    return "".join("".join(f"{lane:0{digits}x}" for lane in reversed(row)) + "\n" for row in words.tolist())
+
+
 def stream_codes(plan: Design, tensor: str, codes: Array) -> npt.NDArray[np.uint16]:
     """Return codes [N, ...] as 16-bit words in the order of a stream, frame after frame."""
     rows = codes.reshape(len(codes), -1)[:, plan.orders[tensor]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export import strict_json
-from export.rtl.stream.bench import bench_cpp, makefile, vectors
+from export.rtl.stream.bench import bench_cpp, hdl_benches, makefile, vectors
 from export.rtl.stream.build import Core
 from export.rtl.stream.fulfil import folding_record
 from export.rtl.stream.plan import Design
@@ -24,6 +24,7 @@ def part_files(core: Core, inputs: Array, outputs: Array) -> dict[str, str]:
         **core.files(),
         f"{name}_tb.cpp": bench_cpp(name, plan),
         f"{name}_vectors.h": vectors(name, plan, inputs, outputs),
+        **hdl_benches(name, plan, core.schedule.latency, inputs, outputs),
         "Makefile": makefile(name),
         FOLDING: strict_json.canonical(folding_record(core)).decode(),
     }
