@@ -200,8 +200,9 @@ def _interval(
     """Return by channel the least and largest offset with which the codes rise exactly at `steps`."""
     codes = np.arange(affine.low + 1, affine.high + 1, dtype=np.int64)[None, :]
     wanted = (codes << shift) - base
-    low = np.full(len(steps), -(1 << _SAFE_BITS), dtype=np.int64)
-    high = -low
+    # Codes must not fall anywhere; between -1 and 0 a mirrored offset could make them.
+    low = -(factors >> 1) if mirrored else np.full(len(steps), -(1 << _SAFE_BITS), dtype=np.int64)
+    high = np.full(len(steps), 1 << _SAFE_BITS, dtype=np.int64)
     # The value of the step must reach the code, the value before it must not.
     for values, reached in ((steps, True), (steps - 1, False)):
         need = wanted - values * factors[:, None]
