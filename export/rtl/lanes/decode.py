@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.rtl.lanes.vector import ZERO, Bits
+from export.rtl.lanes.vector import ZERO, Bits, register
 from quant.formats import Format
 
 
@@ -26,10 +26,15 @@ class Operand:
     raised: Bits
 
 
+def integer(fmt: Format, code: Bits) -> Operand:
+    """Return an integer's code as it comes."""
+    return Operand((), code if fmt.signed else (*code, ZERO), None, ())
+
+
 def decode(name: str, fmt: Format, code: Bits) -> Operand:
     """Return the parts of a code."""
     if not fmt.is_minifloat:
-        return Operand((), code if fmt.signed else (*code, ZERO), None, ())
+        return integer(fmt, code)
     mantissa, field = code[: fmt.mantissa], code[fmt.mantissa : -1]
     normal = f"{name}_normal"
     lines: tuple[str, ...] = (f"  wire {normal} = {' | '.join(field)};",)
@@ -38,6 +43,15 @@ def decode(name: str, fmt: Format, code: Bits) -> Operand:
     lowest = f"{name}_lowest"
     lines += (f"  wire {lowest} = {field[0]} | ~({' | '.join(field[1:])});",)
     return Operand(lines, (*mantissa, normal), code[-1], (lowest, *field[1:]))
+
+
+def held(name: str, made: Operand) -> Operand:
+    """Return the parts of a minifloat one clock later, but for its sign."""
+    significand = register(f"{name}_significand", made.significand)
+    if not made.raised:
+        return Operand(made.lines + significand.lines, significand.value, made.sign, ())
+    raised = register(f"{name}_raised", made.raised)
+    return Operand(made.lines + significand.lines + raised.lines, significand.value, made.sign, raised.value)
 
 
 def units(fmt: Format) -> tuple[int, ...]:

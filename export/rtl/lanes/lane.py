@@ -1,8 +1,8 @@
 """One lane: the product of two codes, up to the addition that may still be needed to negate it.
 
-A minifloat product takes up to three clocks: significands multiplied and exponents added; the shift begun; and the
-rest of the shift, where a negative product becomes its complement and one. That one enters the carry chain of whatever
-adder comes next, so the last clock is left to whoever uses the lane.
+A minifloat product takes up to four clocks: codes decoded; significands multiplied and exponents added; the shift
+begun; and the rest of the shift, where a negative product becomes its complement and one. That one enters the carry
+chain of whatever adder comes next, so the last clock is left to whoever uses the lane.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from quant.formats import Format
 class Lane:
     """Registers and wires of a lane: its product is `value`, signed, plus the bit `carry`, `clocks` after the codes.
 
-    Without a carry `value` comes straight from registers.
+    Without a carry `value` comes straight from registers; `inputs_held` says that codes meet registers first.
     """
 
     lines: tuple[str, ...]
     value: Bits
     carry: str | None
     clocks: int
+    inputs_held: bool
 
 
 @cache
@@ -38,7 +39,7 @@ def lane(weight: Format, activation: Format, style: str, family: str) -> Lane:
     product = register("product_held", made.product)
     lines = made.lines + product.lines
     if made.sign is None:
-        return Lane(lines, extend(product.value, width, made.signed), None, 1)
+        return Lane(lines, extend(product.value, width, made.signed), None, 1, False)
     sign = register("sign", (made.sign,))
     exponent = register("exponent_held", made.exponent) if made.exponent else None
     select = exponent.value if exponent else ()
@@ -47,7 +48,7 @@ def lane(weight: Format, activation: Format, style: str, family: str) -> Lane:
     if first.lines:
         return _windowed(made, first, lines, width)
     value = _signed(made, shifted(product.value, select, 1, made.signed, made.spare), "sign[0]", width)
-    return Lane(lines, value, "sign[0]", 1)
+    return Lane(lines, value, "sign[0]", 1 + made.clocks, made.clocks > 0)
 
 
 def _windowed(made: Parts, first: Window, lines: tuple[str, ...], width: int) -> Lane:
@@ -64,7 +65,7 @@ def _windowed(made: Parts, first: Window, lines: tuple[str, ...], width: int) ->
         held = register("select", first.select)
         lines, select = lines + held.lines, held.value
     value = _signed(made, shifted(places, select, first.step, made.signed), "sign_held[0]", width)
-    return Lane(lines, value, "sign_held[0]", 2)
+    return Lane(lines, value, "sign_held[0]", 2 + made.clocks, True)
 
 
 def _signed(made: Parts, moved: Bits, sign: str, width: int) -> Bits:

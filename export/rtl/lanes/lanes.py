@@ -111,7 +111,8 @@ def _chains(lanes: Lanes, made: Lane, module_name: str) -> tuple[list[str], tupl
 
 def _instance(lanes: Lanes, made: Lane, module_name: str, index: int, wait: int) -> list[str]:
     """Return the lines of one lane whose codes wait some clocks."""
-    lines, ports = [], []
+    lines: list[str] = []
+    ports: list[str] = []
     for port, fmt in (("x", lanes.activation), ("w", lanes.weight)):
         value = bits(port, fmt.bits, index * fmt.bits)
         for clock in range(wait):

@@ -19,8 +19,9 @@ def mac_latency(lanes: Lanes) -> int:
 
 
 def _clocks(lanes: Lanes) -> int:
-    """Return the clocks of what the accumulator adds: one product is added as the lane leaves it."""
-    return lane(lanes.weight, lanes.activation, lanes.style, lanes.family).clocks if lanes.simd == 1 else lanes.latency
+    """Return the clocks of what the accumulator adds, input registers not counted; a single product comes unsummed."""
+    made = lane(lanes.weight, lanes.activation, lanes.style, lanes.family)
+    return (made.clocks if lanes.simd == 1 else lanes.latency) - made.inputs_held
 
 
 def mac_verilog(lanes: Lanes, terms: int, module_name: str) -> str:
@@ -35,14 +36,11 @@ def mac_verilog(lanes: Lanes, terms: int, module_name: str) -> str:
     following = add("next", extend(dot, width, True), kept, carry)
     lines = (
         *_ports(lanes, width, module_name),
-        f"  reg [{lanes.simd * lanes.activation.bits - 1}:0] x_held;",
-        f"  reg [{lanes.simd * lanes.weight.bits - 1}:0] w_held;",
+        *_inputs(lanes),
         f"  reg [{last}:0] counts, begins;",
         *wires,
         *following.lines,
         "  always @(posedge clk) begin",
-        "    x_held <= x;",
-        "    w_held <= w;",
         f"    counts <= {{counts[{last - 1}:0], en}};",
         f"    begins <= {{begins[{last - 1}:0], clr}};",
         f"    if (counts[{last}]) acc <= {concat(following.value)};",
@@ -53,19 +51,27 @@ def mac_verilog(lanes: Lanes, terms: int, module_name: str) -> str:
     return text + "\n" + "\n".join(lines)
 
 
+def _inputs(lanes: Lanes) -> tuple[str, ...]:
+    """Return the input registers, unless the lanes have them."""
+    made = lane(lanes.weight, lanes.activation, lanes.style, lanes.family)
+    kind, rule = (
+        ("wire", "assign {0}_held = {0};") if made.inputs_held else ("reg", "always @(posedge clk) {0}_held <= {0};")
+    )
+    sizes = (("x", lanes.simd * lanes.activation.bits), ("w", lanes.simd * lanes.weight.bits))
+    return tuple(f"  {kind} [{size - 1}:0] {port}_held; {rule.format(port)}" for port, size in sizes)
+
+
 def _addend(lanes: Lanes, name: str) -> tuple[Bits, str, tuple[str, ...], str | None]:
     """Return what the accumulator adds: its bits, its modules, the lines that make it, and its carry."""
     if lanes.simd > 1:
-        lines = (
-            f"  wire [{lanes.sum_bits - 1}:0] dot;",
-            f"  {name} lanes (.clk(clk), .x(x_held), .w(w_held), .sum(dot));",
-        )
-        return bits("dot", lanes.sum_bits), verilog(lanes, name), lines, None
+        made_of = f"  {name} lanes (.clk(clk), .x(x_held), .w(w_held), .sum(dot));"
+        wires = (f"  wire [{lanes.sum_bits - 1}:0] dot;", made_of)
+        return bits("dot", lanes.sum_bits), verilog(lanes, name), wires, None
     made = lane(lanes.weight, lanes.activation, lanes.style, lanes.family)
-    carry = ", .carry(carry)" if made.carry else ""
-    lines = (
+    port = ", .carry(carry)" if made.carry else ""
+    lines: tuple[str, ...] = (
         f"  wire [{len(made.value) - 1}:0] dot;",
-        f"  {name} lane (.clk(clk), .x(x_held), .w(w_held), .p(dot){carry});",
+        f"  {name} lane (.clk(clk), .x(x_held), .w(w_held), .p(dot){port});",
     )
     if made.carry:
         lines = ("  wire carry;", *lines)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.rtl.lanes.decode import decode, units
+from export.rtl.lanes.decode import decode, held, units
 from export.rtl.lanes.significand import significand
-from export.rtl.lanes.vector import Bits, Logic, add, extend, table
+from export.rtl.lanes.vector import Bits, Logic, add, extend, register, table
 from quant.accumulator import smallest_bits
 from quant.formats import Format
 
@@ -19,6 +19,7 @@ class Parts:
     """`product` << `exponent` without its lowest `spare` bits, negated if `sign` (never, if None).
 
     `exponent`, empty where nothing is shifted, is at least `spare`; `signed` says that the product has a sign itself.
+    `clocks` have passed since the codes came.
     """
 
     lines: tuple[str, ...]
@@ -27,26 +28,32 @@ class Parts:
     spare: int
     sign: str | None
     signed: bool
+    clocks: int = 0
 
 
 def parts(weight: Format, activation: Format, x: Bits, w: Bits, style: str) -> Parts:
-    """Return the parts of the product of two codes; style `dsp` multiplies with the operator `*`."""
+    """Return the parts of the product of two codes; style `dsp` multiplies with the operator `*`.
+
+    Where the product of two minifloats' significands is no table, they are decoded in a clock of its own: otherwise
+    mapping melts decoder and multiplier into a larger whole.
+    """
     if style == "lut" and weight.bits + activation.bits <= TABLE_INPUTS:
         return _looked_up(weight, activation, x, w)
     both = weight.is_minifloat and activation.is_minifloat
     if style == "lut" and both and weight.bits + activation.bits <= TABLE_INPUTS + 2:
         return _looked_up_magnitude(weight, activation, x, w)
     left, right = decode("x", activation, x), decode("w", weight, w)
-    product, exponent = significand(left, right, style), _exponent(left.raised, right.raised)
+    clocks = int(both and len(left.significand) + len(right.significand) > TABLE_INPUTS)
     signs = [sign for sign in (left.sign, right.sign) if sign is not None]
-    return Parts(
-        left.lines + right.lines + product.lines + exponent.lines,
-        product.value,
-        exponent.value,
-        bool(left.raised) + bool(right.raised),
-        f"({' ^ '.join(signs)})" if signs else None,
-        not both,
-    )
+    sign: tuple[str, ...] = (f"({' ^ '.join(signs)})",) if signs else ()
+    lines: tuple[str, ...] = ()
+    if clocks:
+        left, right, negative = held("x", left), held("w", right), register("negative", sign)
+        lines, sign = negative.lines, negative.value
+    product, exponent = significand(left, right, style), _exponent(left.raised, right.raised)
+    spare = bool(left.raised) + bool(right.raised)
+    lines += left.lines + right.lines + product.lines + exponent.lines
+    return Parts(lines, product.value, exponent.value, spare, sign[0] if sign else None, not both, clocks)
 
 
 def _looked_up(weight: Format, activation: Format, x: Bits, w: Bits) -> Parts:

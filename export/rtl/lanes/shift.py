@@ -88,18 +88,18 @@ def _gated(lines: tuple[str, ...], value: Bits, gate: str, coarse: Bits, signed:
 def cost(width: int, select: int, fine: int, inputs: int) -> int:
     """Return about how many look-up tables a shift takes that does `fine` bits of the selector in the first clock."""
     moved = width + (1 << min(fine, 2)) - 1
-    first = sum(_tables(min(place + 1, width, moved - place) + min(fine, 2), inputs) for place in range(moved))
+    first = sum(_tables(min(place + 1, width, moved - place), min(fine, 2), inputs) for place in range(moved))
     places = moved + (4 if fine == 3 else 0)
     first = first * (fine > 0) + (moved - 4) * (fine == 3)
     step, coarse = 1 << fine, select - fine
     total = places + ((1 << coarse) - 1) * step
-    last = sum(_tables(_sources(place, places, step, coarse) + coarse + 1, inputs) for place in range(total))
-    return first + last
+    return first + sum(_tables(_sources(at, places, step, coarse), coarse + 1, inputs) for at in range(total))
 
 
 def _sources(place: int, places: int, step: int, coarse: int) -> int:
     return sum(0 <= place - move * step < places for move in range(1 << coarse))
 
 
-def _tables(needed: int, inputs: int) -> int:
-    return max(1, -(-(needed - 1) // (inputs - 1)))
+def _tables(sources: int, selectors: int, inputs: int) -> int:
+    """Return the tables that choose among some sources: one, or one more than those that halve or quarter them."""
+    return 1 if sources + selectors <= inputs else 1 + -(-sources // (4 if inputs == 6 else 2))
