@@ -99,6 +99,19 @@ class Net:
         y = self._tensor(f"t{len(self.nodes)}", self.tensors[a].shape, fmt, spread, zero)
         return self._node(ops.Add(), (a, b), y, clip)
 
+    def mul(self, a: str, b: str, fmt: Format, zero: int = 0) -> str:
+        y = self._tensor(f"t{len(self.nodes)}", self.tensors[a].shape, fmt, self.spread[a] * self.spread[b], zero)
+        return self._node(ops.Mul(), (a, b), y)
+
+    def function(self, x: str, name: str, fmt: Format, spread: float = 0.33) -> str:
+        y = self._tensor(f"t{len(self.nodes)}", self.tensors[x].shape, fmt, spread)
+        return self._node(ops.Function(name=name), (x,), y)
+
+    def minimum(self, x: str) -> str:
+        shape = self.tensors[x].shape
+        limits = tuple(float(v) for v in self.rng.uniform(0.2, 1.5, shape[1]) * self.spread[x])
+        return self._node(ops.Minimum(limits=limits), (x,), self._like(x, shape))
+
     def mean(self, x: str, fmt: Format, zero: int = 0, keep_dims: bool = False) -> str:
         shape = self.tensors[x].shape[:2] + ((1, 1) if keep_dims else ())
         y = self._tensor(f"t{len(self.nodes)}", shape, fmt, self.spread[x] / 2, zero)
