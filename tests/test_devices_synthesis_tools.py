@@ -12,11 +12,16 @@ from devices.boards import find_board
 from devices.boards_fpga import FPGAS
 from devices.circuit import Usage
 from devices.errors import DeviceError
+from devices.measurement import from_json, to_json
 from devices.synthesis import commands, flow, netlist
 from devices.synthesis.device import Fpga
 from devices.synthesis.family import ECP5, ICE40
 from devices.synthesised import copy_results
 from export import fpga as target
+from export.rtl.stream.device import LATTICE_ECP5, Resources
+from export.rtl.stream.request import CircuitRequest
+from export.runtimes import verilator
+from export.target import Facts, Source
 from tests.parts import short_plan, write_part
 from tests.synthesis_nets import tiny_core
 
@@ -151,22 +156,35 @@ def test_a_crash_of_yosys_is_tried_again_with_fewer_options(tmp_path: Path, monk
     assert circuit.notes[0] == "yosys was killed by SIGSEGV with '-dsp', so the figures are without it"
 
 
+#: The smallest folding of the toy network that needs at most so many clocks, made for an ECP5.
+SMALL = CircuitRequest("stream", LATTICE_ECP5, Resources(24288, 28, 56), 5000)
+
+
+def _write_small(source: Source, folder: Path) -> Facts:
+    return target.TARGET.write(replace(source, circuit=SMALL), folder)
+
+
 @pytest.mark.slow
 @needs_ecp5
 def test_a_whole_network_on_an_ecp5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The profile of an exported part: resources, clock, cycles and the latency that follows, and its bitstream."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    folder, board = write_part(tmp_path / "part", target.TARGET), find_board("ulx3s-25k")
-    plan = replace(short_plan(folder, board.name, "fpga", limit_s=600), cycles=12345)
+    folder, board = write_part(tmp_path / "part", replace(target.TARGET, write=_write_small)), find_board("ulx3s-25k")
+    layers = (("unit0", "conv"), ("unit4", "fc"))
+    plan = replace(short_plan(folder, board.name, "fpga"), cycles=12345, interval_cycles=4000, layers=layers)
     found = runner.profile(plan)
     circuit = found.circuit
     assert found.method == "synthesised" and circuit is not None and circuit.clock_hz is not None
-    assert circuit.clock_hz > 50e6 and circuit.beyond == ()
+    assert circuit.clock_hz > 30e6 and circuit.beyond == ()
+    assert circuit.inferences_per_s == circuit.clock_hz / 4000
     assert found.cycles is not None and found.latency_s is not None
     assert found.latency_s == (tuple(count / circuit.clock_hz for count in found.cycles),)
-    assert circuit.cycles_from == ("simulated" if found.cycles != (12345,) else "stated by the exporter")
+    assert circuit.cycles_from == ("stated by the exporter" if verilator.missing() else "simulated")
     assert circuit.cycles_from in found.source and "not run on the board" in found.source
-    assert sum(layer.usage.bram for layer in circuit.layers) >= circuit.used.bram >= 2
+    usage = {layer.name: layer.usage for layer in circuit.layers}
+    assert usage["conv"].dsp >= 1 and usage["conv"].bram >= 1 and usage["fc"].lut > 50
+    assert sum(each.dsp for each in usage.values()) >= circuit.used.dsp >= 3
+    assert from_json(to_json(found)) == found
     copy = copy_results(board, plan, tmp_path)
     assert (copy / "toy.bit").stat().st_size == circuit.bitstream_bytes
     monkeypatch.setattr("devices.synthesised.verilator.missing", lambda: "no Verilator in this test")
