@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,3 +119,66 @@ def _units(fmt: Format) -> tuple[Array, Array]:
         return (patterns - (signed << fmt.bits)).astype(object), np.ones(len(patterns), bool)
     real = (patterns & ((1 << (fmt.bits - 1)) - 1)) <= fmt.max_ordinal
     return np.where(real, fmt.to_units(np.where(real, patterns, 0)), 0).astype(object), real
+
+
+def simulate(text: str, top: str, inputs: dict[str, tuple[int, list[int]]], outputs: dict[str, int]) -> Array:
+    """Run a module in Icarus, one set of inputs a clock, and return its signed outputs before every edge, [T, ports].
+
+    `inputs` has the width of each port and its value at every clock, `outputs` the widths. Unknown values are None.
+    """
+    widths = [width for width, _ in inputs.values()]
+    places = [sum(widths[:index]) for index in range(len(widths))]
+    columns = zip(*(values for _, values in inputs.values()), strict=True)
+    words = [sum(value << place for value, place in zip(row, places, strict=True)) for row in columns]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in.hex").write_text("\n".join(f"{word:x}" for word in words))
+        slices = [f"word[{place + width - 1}:{place}]" for place, width in zip(places, widths, strict=True)]
+        wires = dict(zip(inputs, slices, strict=True)) | {port: port for port in outputs}
+        (folder / "test.v").write_text(text + _test(top, wires, outputs, sum(widths), len(words)))
+        command = ["iverilog", "-g2001", "-Wall", "-Wno-timescale", "-o", "test.vvp", "test.v"]
+        built = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        assert built.returncode == 0 and not built.stderr, built.stderr
+        command = ["vvp", "-N", "test.vvp"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=True)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return np.array([[None if "x" in word else int(word) for word in row] for row in rows], dtype=object)
+
+
+def _test(top: str, wires: dict[str, str], outputs: dict[str, int], width: int, clocks: int) -> str:
+    ports = ", ".join(f".{port}({wire})" for port, wire in wires.items())
+    declared = "".join(f"  wire signed [{bits - 1}:0] {port};\n" for port, bits in outputs.items())
+    shown = f'"{" ".join(["%0d"] * len(outputs))}", {", ".join(outputs)}'
+    return f"""
+module test;
+  reg clk;
+  reg [{width - 1}:0] memory [0:{clocks - 1}];
+  reg [{width - 1}:0] word;
+  integer at;
+{declared}  {top} unit (.clk(clk), {ports});
+  initial begin
+    clk = 0;
+    $readmemh("in.hex", memory);
+    for (at = 0; at < {clocks}; at = at + 1) begin
+      word = memory[at];
+      #1 $display({shown});
+      clk = 1;
+      #1 clk = 0;
+    end
+  end
+endmodule
+"""
+
+
+def pack(codes: Array, bits: int) -> list[int]:
+    """Return one word per row of codes, lane 0 lowest."""
+    mask = (1 << bits) - 1
+    return [sum((int(code) & mask) << (bits * lane) for lane, code in enumerate(row)) for row in codes]
+
+
+def random_codes(fmt: Format, shape: tuple[int, int], seed: int) -> Array:
+    """Return codes of numbers, a third of them the largest or the most negative."""
+    rng = np.random.default_rng(seed)
+    ordinals = rng.integers(fmt.min_ordinal, fmt.max_ordinal + 1, shape)
+    ends = rng.choice([fmt.min_ordinal, fmt.max_ordinal], shape)
+    return fmt.from_ordinals(np.where(rng.random(shape) < 1 / 3, ends, ordinals))
