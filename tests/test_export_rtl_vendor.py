@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import types
@@ -9,10 +10,16 @@ import types
 import numpy as np
 import pytest
 
+from export import fpga
 from export.errors import ExportError
 from export.rtl.bench import beats, codes_of_beats
+from export.rtl.stream.request import CircuitRequest
 from export.rtl.vendor import vendor_files
+from export.target import Source
 from quant.formats import E4M3, INT8, find_format
+from quant.program import lower
+from quant.reference import run
+from tests.bundles import head_and_tail
 from tests.rtl import write_core
 from tests.toys import random_codes, toy_graph
 
@@ -102,6 +109,22 @@ def test_the_driver_takes_the_vectors_of_the_part(tmp_path):
     codes = random_codes(graph, 1)[0]
     assert np.array_equal(driver.pack(codes).view(np.int8), codes.reshape(-1))
     assert driver.OUT_SHAPE == (10,)
+
+
+@pytest.mark.parametrize("architecture", ["stream", "sequential"])
+def test_the_driver_streams_what_the_bench_of_either_architecture_does(architecture, tmp_path):
+    graph, _ = head_and_tail(toy_graph(), 2)
+    inputs = random_codes(graph, 2)
+    outputs = run(lower(graph), inputs)[graph.output]
+    fpga.TARGET.write(Source("head", graph, inputs, outputs, circuit=CircuitRequest(architecture)), tmp_path)
+    driver = _driver({"head_pynq.py": (tmp_path / "head_pynq.py").read_text()}, "head")
+    text = (tmp_path / "head_vectors.h").read_text()
+    words = [re.search(rf"{array}\[\] = \{{(.*?)\}}", text, re.DOTALL)[1] for array in ("kInputs", "kOutputs")]
+    taken, given = (np.array(list(map(int, text.split(","))), dtype=np.uint8).reshape(2, -1) for text in words)
+    assert driver.OUT_SHAPE == (8, 4, 4) and not np.array_equal(outputs[0], outputs[1])
+    for index in range(2):
+        assert np.array_equal(driver.pack(inputs[index]), taken[index])
+        assert np.array_equal(driver.unpack(given[index]), outputs[index])
 
 
 @pytest.mark.skipif(shutil.which("tclsh") is None, reason="tclsh is not installed; on Debian: apt-get install tcl")
