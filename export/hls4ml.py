@@ -27,8 +27,7 @@ import numpy as np
 from export import hls4ml_worker
 from export.atomic import new_folder, write_text
 from export.errors import ExportError
-from export.hls4ml_graph import fixed, for_hls4ml, rounding_biases, sum_precisions
-from quant import operators as ops
+from export.hls4ml_graph import fixed, for_hls4ml, has_depthwise, rounding_biases, rounds_inside, sum_precisions
 from quant.formats import Array
 from quant.graph import Graph
 from quant.program import lower
@@ -102,11 +101,11 @@ def write_project(graph: Graph, inputs: Array, path: Path, setting: Setting, *, 
             is not passed.
     """
     ready = for_hls4ml(graph)
-    _check(setting)
+    _check(setting, ready)
     codes = _inputs(graph, inputs)
     with new_folder(path, overwrite=overwrite) as folder, tempfile.TemporaryDirectory(prefix="edgemill-") as work:
         outputs, executed, report = _simulated(ready, codes, setting, folder, Path(work))
-        gate = _gate(graph, codes, outputs, executed)
+        gate = _gate(graph, codes, outputs, executed, inside=rounds_inside(ready))
         for library in (folder / "hls" / "firmware").glob("*.so"):
             library.unlink()
         record = {
@@ -121,10 +120,16 @@ def write_project(graph: Graph, inputs: Array, path: Path, setting: Setting, *, 
     return gate
 
 
-def _check(setting: Setting) -> None:
+def _check(setting: Setting, graph: Graph) -> None:
     if setting.io_type not in BACKENDS.get(setting.backend, ()):
         known = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in BACKENDS.items())
         raise ExportError(f"hls4ml: {setting.backend} with {setting.io_type} is not supported. Supported are {known}.")
+    depthwise = has_depthwise(graph)
+    if setting.backend == "Quartus" and depthwise is not None:
+        raise ExportError(
+            f"hls4ml: node '{depthwise.name}': its Quartus backend computes depthwise convolutions wrongly (a mean "
+            "becomes one, too). Use Vitis or Vivado."
+        )
     why = missing(setting.python)
     if why is not None:
         raise ExportError(f"hls4ml: {why}.")
@@ -215,7 +220,7 @@ def _run(command: list[str], folder: Path) -> None:
         raise ExportError(f"hls4ml: conversion or compilation failed: {' '.join(lines[-3:])[-800:]}")
 
 
-def _gate(graph: Graph, codes: Array, outputs: Array, executed: int) -> Gate:
+def _gate(graph: Graph, codes: Array, outputs: Array, executed: int, *, inside: bool) -> Gate:
     """Compare the simulated codes with the reference's."""
     fmt = graph.quant(graph.output).format
     wanted = run(lower(graph), codes, fast_dot)[graph.output]
@@ -223,15 +228,9 @@ def _gate(graph: Graph, codes: Array, outputs: Array, executed: int) -> Gate:
     labels = [made.reshape(len(codes), -1).argmax(axis=1) for made in (outputs, wanted)]
     if len(set(labels[1].tolist())) < 2:
         raise ExportError("hls4ml: the network gives one label for every input, which proves nothing; give others.")
-    if gap.max() > 1 and not _rounds_inside(graph):
+    if gap.max() > 1 and not inside:
         raise ExportError(
             f"hls4ml: a simulated output is {gap.max()} codes off the reference, where rounding once instead of twice "
             "makes 1 at most; nothing is given out."
         )
     return Gate(len(codes), executed, int(gap.max()), float((gap > 0).mean()), float((labels[0] == labels[1]).mean()))
-
-
-def _rounds_inside(graph: Graph) -> bool:
-    """Whether a tensor before the output is rounded without a Relu, so that it may be a code off the reference."""
-    made = [node for node in graph.nodes if not isinstance(node.op, (ops.MaxPool, ops.Reshape))]
-    return any(node.clip is None or isinstance(node.op, ops.Add | ops.Mean) for node in made[:-1])

@@ -144,14 +144,38 @@ def rounding_biases(graph: Graph, node: Node, codes: Array, units: Array) -> tup
 def half_units(graph: Graph, node: Node) -> int:
     """Return what is added to a layer's sums, in half accumulator units.
 
-    The scale is 2^-k: at k = 0 no rounding; at k = 1 Q31 rounds halves up; from k = 2 on see the module's text. Without
-    a Relu nothing is added: there acc + 1 holds for one sign and acc for the other.
+    The scale is 2^-k: at k = 0 no rounding; at k = 1 Q31 rounds halves up; from k = 2 on see the module's text. Sums of
+    both signs without a Relu get nothing: there acc + 1 holds for one sign and acc for the other.
     """
     x, weight, y = (graph.quant(name).scale[0] for name in (*node.inputs[:2], node.output))
     shift = round(math.log2(y / (x * weight)))
     if shift < 2:
         return max(shift, 0)
-    return 3 if node.clip is not None else 0
+    return 3 if node.clip is not None or _never_negative(graph, node) else 0
+
+
+def _never_negative(graph: Graph, node: Node) -> bool:
+    """Whether a layer's sums cannot be negative: a mean behind a Relu."""
+    parameters = [graph.weights[name] for name in node.inputs[1:]]
+    return all((values >= 0).all() for values in parameters) and _behind_relu(graph, node.inputs[0])
+
+
+def _behind_relu(graph: Graph, tensor: str) -> bool:
+    made = graph.producer(tensor)
+    if made is not None and isinstance(made.op, ops.MaxPool | ops.Reshape):
+        return _behind_relu(graph, made.inputs[0])
+    return made is not None and made.clip is not None
+
+
+def rounds_inside(graph: Graph) -> bool:
+    """Whether a tensor before the output is rounded otherwise than the reference does, in single codes."""
+    made = [node for node in graph.nodes if not isinstance(node.op, ops.MaxPool | ops.Reshape)]
+    return any(isinstance(node.op, ops.Add) or half_units(graph, node) == 0 for node in made[:-1])
+
+
+def has_depthwise(graph: Graph) -> Node | None:
+    """Return a depthwise convolution of a graph, None when there is none."""
+    return next((node for node in graph.nodes if isinstance(node.op, ops.Conv) and node.op.groups > 1), None)
 
 
 def sum_precisions(graph: Graph) -> Iterator[str]:

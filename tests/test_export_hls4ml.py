@@ -56,8 +56,9 @@ def fixed_graph(*, body: str = "plain", seed: int = 0) -> Graph:
         tensor("b", (1, 4, 6, 6), 2.0**-3)
         nodes.append(Node("sum", ops.Add(), ("a", "r"), "b", (0.0, INF)))
     else:
-        op = ops.Conv(pads=(1, 1, 1, 1), groups=4)
-        layer("depthwise", op, "a", tensor("b", (1, 4, 6, 6), 2.0**-3), (4, 1, 3, 3))
+        # Quartus knows no depthwise convolution.
+        op = ops.Conv(pads=(1, 1, 1, 1), groups=1 if body == "whole" else 4)
+        layer("second", op, "a", tensor("b", (1, 4, 6, 6), 2.0**-3), (4, 4 // op.groups, 3, 3))
     tensor("p", (1, 4, 2, 2), 2.0**-3)
     nodes.append(Node("pool", ops.MaxPool(kernel=(3, 3), strides=(3, 3)), ("b",), "p"))
     tensors["f"] = Tensor((1, 4 if body == "mean" else 16), Quant(INT8, (2.0**-3,)))
@@ -92,7 +93,7 @@ def test_a_mean_becomes_a_convolution_that_computes_it():
     assert len(np.unique(ours)) > 20
 
 
-@pytest.mark.parametrize("body", ["plain", "relu", "mean", "residual"])
+@pytest.mark.parametrize("body", ["plain", "relu", "mean", "residual", "whole"])
 def test_sums_fit_their_precision(body):
     graph = for_hls4ml(fixed_graph(body=body))
     layers = [step for step in lower(graph).steps if isinstance(step, ConvStep)]
@@ -108,6 +109,9 @@ def test_biases_make_half_even_rounding_the_references_behind_a_relu(tmp_path):
     """In floats: qonnx's arithmetic, exact here, of the biases that are written, against the reference."""
     graph = fixed_graph(body="relu")
     assert {half_units(graph, node) for node in graph.nodes if isinstance(node.op, ops.Conv | ops.Gemm)} == {3}
+    mean = for_hls4ml(fixed_graph(body="mean"))
+    added = {node.name: half_units(mean, node) for node in mean.nodes if isinstance(node.op, ops.Conv | ops.Gemm)}
+    assert added == {"first": 3, "second": 3, "flat": 3, "last": 0}, "a mean behind a Relu is never negative"
     path = tmp_path / "net.onnx"
     path.write_bytes(qonnx_model(graph, rounding_biases).SerializeToString())
     pytest.importorskip("qonnx.core.onnx_exec", reason="qonnx is not installed")
@@ -211,6 +215,7 @@ def test_backends_and_interpreters_that_are_not_there_are_refused(tmp_path):
     graph = fixed_graph()
     for setting, message in (
         (Setting("Quartus", "io_stream"), "Quartus with io_stream is not supported"),
+        (Setting("Quartus", "io_parallel"), "node 'second': its Quartus backend computes depthwise .* wrongly"),
         (Setting(python=str(tmp_path / "none")), "does not run"),
         (Setting(python=shutil.which("false")), "cannot import hls4ml and qonnx; install them there"),
     ):
@@ -232,7 +237,8 @@ def here() -> str | None:
     [
         ("plain", "Vitis", "io_stream"),
         ("relu", "Vitis", "io_parallel"),
-        ("mean", "Quartus", "io_parallel"),
+        ("mean", "Vitis", "io_parallel"),
+        ("whole", "Quartus", "io_parallel"),
         ("residual", "Vivado", "io_stream"),
     ],
 )
@@ -255,7 +261,7 @@ def test_the_c_simulation_agrees(tmp_path, body, backend, io_type):
 @pytest.mark.slow
 def test_a_simulation_that_differs_is_not_given_out(tmp_path, monkeypatch):
     """Sums with too few bits wrap: the gate sees it, and no folder appears."""
-    graph = fixed_graph()
+    graph = fixed_graph(body="whole")
     monkeypatch.setattr("export.hls4ml.sum_precisions", lambda graph: ["fixed<10,4>"] * 3)
     with pytest.raises(ExportError, match=r"the C simulation differs from the network in .* nothing is given out"):
         write_project(graph, codes(graph), tmp_path / "out", Setting("Quartus", "io_parallel", python=here()))
