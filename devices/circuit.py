@@ -34,10 +34,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One instance in the top module, synthesised on its own."""
+    """One instance in the top module, synthesised on its own.
+
+    `cycles` is how long it works on one inference, where the exporter states it; layers that stream work at once.
+    """
 
     name: str
     usage: Usage
+    cycles: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +163,10 @@ def _cell(value: object, where: str) -> tuple[str, int]:
 
 
 def _layer(value: object, where: str) -> Layer:
-    body = strict.fields(value, ("name", "usage"), where)
-    return Layer(strict.typed(body["name"], str, f"{where}.name"), usage_from_record(body["usage"], f"{where}.usage"))
+    record = strict.typed(value, dict, where)
+    body = strict.fields({"cycles": None, **record}, ("name", "usage", "cycles"), where)
+    return Layer(
+        name=strict.typed(body["name"], str, f"{where}.name"),
+        usage=usage_from_record(body["usage"], f"{where}.usage"),
+        cycles=_optional(body["cycles"], f"{where}.cycles"),
+    )

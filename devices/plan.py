@@ -19,6 +19,15 @@ SPARE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
+class NotedLayer:
+    """An instance in a core, the step of the network that it computes, and its clocks for one inference, or None."""
+
+    instance: str
+    step: str
+    cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One run.
 
@@ -33,7 +42,7 @@ class Plan:
         limit_s: the run is stopped when it takes longer.
         arena_bytes: what the exporter noted about the part's memory, or None.
         cycles, interval_cycles: what the exporter noted of clocks, of one inference and between two, or None.
-        layers: pairs of an instance in a core and the step of the network that it computes, as the exporter noted them.
+        layers: which steps the instances of a core are, as the exporter noted them.
         stem: what the names of the part's files begin with, where that is not the part's name.
     """
 
@@ -50,7 +59,7 @@ class Plan:
     arena_bytes: int | None = None
     cycles: int | None = None
     interval_cycles: int | None = None
-    layers: tuple[tuple[str, str], ...] = ()
+    layers: tuple[NotedLayer, ...] = ()
     stem: str = ""
 
     def __post_init__(self) -> None:
@@ -113,12 +122,16 @@ def _noted(part: BundlePart, fact: str) -> int | None:
     return noted if type(noted) is int else None
 
 
-def _layers(part: BundlePart) -> tuple[tuple[str, str], ...]:
+def _layers(part: BundlePart) -> tuple[NotedLayer, ...]:
     """Return which step of the network an instance of a core is; empty where the exporter noted none."""
     noted = part.facts.get("layers")
     records = [record for record in noted if isinstance(record, dict)] if isinstance(noted, list) else []
-    pairs = ((record.get("instance"), record.get("step")) for record in records)
-    return tuple((instance, step) for instance, step in pairs if isinstance(instance, str) and isinstance(step, str))
+    return tuple(
+        NotedLayer(record["instance"], record["step"], cycles if type(cycles) is int else None)
+        for record in records
+        if isinstance(record.get("instance"), str) and isinstance(record.get("step"), str)
+        for cycles in (record.get("cycles"),)
+    )
 
 
 def describe(plan: Plan) -> str:
@@ -163,15 +176,17 @@ def from_json(text: str | bytes) -> Plan:
         arena_bytes=strict.optional(body["arena_bytes"], int, "plan: arena_bytes"),
         cycles=strict.optional(body["cycles"], int, "plan: cycles"),
         interval_cycles=strict.optional(body["interval_cycles"], int, "plan: interval_cycles"),
-        layers=_pairs(body["layers"], "plan: layers"),
+        layers=tuple(_noted_layer(item, "plan: layers") for item in strict.typed(body["layers"], list, "plan: layers")),
     )
 
 
-def _pairs(value: object, where: str) -> tuple[tuple[str, str], ...]:
-    pairs = [strict.typed(item, list, where) for item in strict.typed(value, list, where)]
-    if any(len(pair) != 2 for pair in pairs):
-        raise DeviceError(f"{where} holds {pairs}; it must be pairs of an instance and a step.")
-    return tuple((strict.typed(pair[0], str, where), strict.typed(pair[1], str, where)) for pair in pairs)
+def _noted_layer(value: object, where: str) -> NotedLayer:
+    body = strict.fields(value, tuple(f.name for f in fields(NotedLayer)), where)
+    return NotedLayer(
+        instance=strict.typed(body["instance"], str, f"{where}.instance"),
+        step=strict.typed(body["step"], str, f"{where}.step"),
+        cycles=strict.optional(body["cycles"], int, f"{where}.cycles"),
+    )
 
 
 def _texts(body: Mapping[str, object]) -> dict[str, str]:

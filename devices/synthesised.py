@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devices.board import Board
 from devices.boards_fpga import find_fpga
-from devices.circuit import Circuit
+from devices.circuit import Circuit, Layer
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.part_files import load_graph, load_inputs
@@ -41,8 +41,7 @@ def read_synthesis(board: Board, plan: Plan, versions: Mapping[str, str], say: C
     made = synthesise(core_of(plan.folder, plan.files), fpga, say=say)
     cycles, cycles_from = _cycles(plan)
     interval = plan.interval_cycles
-    steps = dict(plan.layers)
-    layers = tuple(replace(layer, name=steps.get(layer.name, layer.name)) for layer in made.circuit.layers)
+    layers = tuple(_named(layer, plan) for layer in made.circuit.layers)
     circuit = replace(made.circuit, cycles_from=cycles_from, interval_cycles=interval, layers=layers)
     clock = circuit.clock_hz
     latency = None if clock is None or cycles is None else (tuple(count / clock for count in cycles),)
@@ -54,6 +53,12 @@ def read_synthesis(board: Board, plan: Plan, versions: Mapping[str, str], say: C
         circuit=circuit,
         absent=_absent(circuit, cycles, latency),
     )
+
+
+def _named(layer: Layer, plan: Plan) -> Layer:
+    """Return an instance by the name of its step, with the clocks that the exporter states."""
+    noted = next((noted for noted in plan.layers if noted.instance == layer.name), None)
+    return layer if noted is None else replace(layer, name=noted.step, cycles=noted.cycles)
 
 
 def copy_results(board: Board, plan: Plan, folder: Path) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from devices.boards import HOST_ORT, NULL
 from devices.errors import DeviceError
 from devices.part_files import load_graph, load_inputs
-from devices.plan import describe, from_json, plans, to_json
+from devices.plan import NotedLayer, describe, from_json, plans, to_json
 from export.bundle import write_bundle
 from export.target import Facts, Source
 from tests.bundles import plain_target, toy_spec, write_plain
@@ -36,7 +36,8 @@ def test_one_plan_for_each_part_of_a_bundle(tmp_path: Path) -> None:
 
 
 def test_what_a_core_states_goes_into_the_plan(tmp_path: Path) -> None:
-    layers = [{"instance": "unit0", "step": "conv"}, {"instance": "unit1", "step": "fc"}, {"step": "no instance"}]
+    first = {"instance": "unit0", "step": "conv", "cycles": 300}
+    layers = [first, {"instance": "unit1", "step": "fc"}, {"step": "no instance"}]
     facts = {"cycles": 900, "interval_cycles": 400, "layers": layers}
 
     def write(source: Source, folder: Path) -> Facts:
@@ -45,10 +46,11 @@ def test_what_a_core_states_goes_into_the_plan(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b", toy_spec(), replace(plain_target(), write=write))
     (plan,) = plans(bundle, NULL)
     assert (plan.cycles, plan.interval_cycles) == (900, 400)
-    assert plan.layers == (("unit0", "conv"), ("unit1", "fc"))
+    assert plan.layers == (NotedLayer("unit0", "conv", 300), NotedLayer("unit1", "fc", None))
     assert from_json(to_json(plan)) == plan
-    with pytest.raises(DeviceError, match="pairs"):
-        from_json(json.dumps(json.loads(to_json(plan)) | {"layers": [["unit0"]]}))
+    for wrong in ({"instance": "unit0"}, {**first, "cycles": "300"}, ["unit0", "conv", 300]):
+        with pytest.raises(DeviceError, match="plan: layers"):
+            from_json(json.dumps(json.loads(to_json(plan)) | {"layers": [wrong]}))
 
 
 def test_a_board_of_another_target_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from devices.boards_fpga import FPGAS
 from devices.circuit import Usage, circuit_from_record
 from devices.errors import DeviceError
 from devices.measurement import from_json, to_json, to_record
+from devices.report import units
 from devices.report.tables_circuit import circuit_tables
 from devices.synthesis import elaborate, kept, place, stat, wrap
 from devices.synthesis.core import core_of
@@ -159,6 +160,10 @@ def test_tables_of_a_circuit() -> None:
     assert texts["latency at that clock"] == "6.25 µs"
     assert texts["inferences per second at that clock"] == "200,000"
     assert [cell.text for cell in layers.rows[0]] == ["u0", "700", "400", "4.5", "3"]
+    timed = replace(CIRCUIT, layers=(replace(CIRCUIT.layers[0], cycles=300), CIRCUIT.layers[1]))
+    with_cycles = circuit_tables(measurement(**values, circuit=timed), "w8a8")[-1]
+    assert [[cell.text for cell in row][-1] for row in with_cycles.rows] == ["300", units.DASH]
+    assert circuit_from_record(json.loads(json.dumps(asdict(timed))), "circuit") == timed
     large = replace(CIRCUIT, placed=None, used=Usage(30000, 600, 4, 3), clock_hz=None, clock_reason="does not fit")
     budget, timing, _ = circuit_tables(measurement(**values, circuit=large), "w8a8")
     assert "does not fit" in budget.caption

@@ -13,6 +13,7 @@ from devices.boards_fpga import FPGAS
 from devices.circuit import Usage
 from devices.errors import DeviceError
 from devices.measurement import from_json, to_json
+from devices.plan import NotedLayer
 from devices.synthesis import commands, flow, netlist
 from devices.synthesis.device import Fpga
 from devices.synthesis.family import ECP5, ICE40
@@ -170,7 +171,7 @@ def test_a_whole_network_on_an_ecp5(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The profile of an exported part: resources, clock, cycles and the latency that follows, and its bitstream."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     folder, board = write_part(tmp_path / "part", replace(target.TARGET, write=_write_small)), find_board("ulx3s-25k")
-    layers = (("unit0", "conv"), ("unit4", "fc"))
+    layers = (NotedLayer("unit0", "conv", 3456), NotedLayer("unit4", "fc", None))
     plan = replace(short_plan(folder, board.name, "fpga"), cycles=12345, interval_cycles=4000, layers=layers)
     found = runner.profile(plan)
     circuit = found.circuit
@@ -183,6 +184,7 @@ def test_a_whole_network_on_an_ecp5(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert circuit.cycles_from in found.source and "not run on the board" in found.source
     usage = {layer.name: layer.usage for layer in circuit.layers}
     assert usage["conv"].dsp >= 1 and usage["conv"].bram >= 1 and usage["fc"].lut > 50
+    assert {layer.name: layer.cycles for layer in circuit.layers if layer.cycles} == {"conv": 3456}
     assert sum(each.dsp for each in usage.values()) >= circuit.used.dsp >= 3
     assert from_json(to_json(found)) == found
     copy = copy_results(board, plan, tmp_path)

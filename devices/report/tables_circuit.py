@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devices.circuit import RESOURCES, Circuit, Usage
+from devices.circuit import RESOURCES, Circuit, Layer, Usage
 from devices.measurement import Measurement
 from devices.report import units
 from devices.report.joined import Entry
@@ -71,10 +71,18 @@ def _clock(circuit: Circuit) -> Cell:
     return Cell(f"{circuit.clock_hz / 1e6:.1f} MHz", asked + path)
 
 
+def _layer_cycles(layer: Layer) -> tuple[str, ...]:
+    return (units.DASH if layer.cycles is None else units.count(layer.cycles),)
+
+
 def _layers(circuit: Circuit, name: str) -> Table:
-    columns = (Column("layer", wide=True), *number_columns(*(key.upper() for key in RESOURCES)))
+    heads = (
+        *(key.upper() for key in RESOURCES),
+        *(("cycles",) if any(layer.cycles for layer in circuit.layers) else ()),
+    )
+    columns = (Column("layer", wide=True), *number_columns(*heads))
     rows = tuple(
-        cells(layer.name, *(_figure(layer.usage, key) for key in RESOURCES))
+        cells(layer.name, *(_figure(layer.usage, key) for key in RESOURCES), *_layer_cycles(layer))[: len(columns)]
         for layer in circuit.layers
         if any(getattr(layer.usage, key) for key in RESOURCES)
     )
