@@ -18,6 +18,7 @@ from export.hls4ml import Setting, missing, no_codes, write_project
 from export.hls4ml_graph import for_hls4ml, half_units, rounding_biases, sum_precisions
 from export.qonnx import qonnx_model
 from quant import operators as ops
+from quant.fixedpoint import multiply_q31
 from quant.formats import INT8, Array, find_format
 from quant.graph import Graph, Node, Quant, Tensor, check
 from quant.onnx_import import load_onnx
@@ -138,6 +139,26 @@ def test_what_was_written_is_imported_again(tmp_path):
     x = codes(graph)
     ours, theirs = (run(lower(g), x, fast_dot)[g.output].astype(int) for g in (graph, back))
     assert np.abs(ours - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("shift", range(2, 12))
+def test_what_q31_does_with_a_power_of_two(shift):
+    """Halves up of acc + 1 from -1 on, of acc - 1 below; half to even of acc + 1.5 is the same where it shows."""
+    acc = np.arange(-(5 << shift), 5 << shift)
+    q31 = multiply_q31(acc, np.int64(1 << 30), np.int64(1 - shift))
+    away = np.where(acc >= -1, 1, -1)
+    assert np.array_equal(q31, (acc + away + (1 << (shift - 1))) >> shift)
+    even = np.rint((acc + 1.5) / 2.0**shift)
+    assert np.array_equal(np.maximum(q31, 0), np.maximum(even, 0))
+    differs = q31 != np.rint(acc / 2.0**shift)
+    for side, share in ((acc >= 0, 1.5), (acc < 0, 0.5)):
+        assert differs[side].mean() * 2**shift == pytest.approx(share, abs=0.2)
+
+
+def test_what_q31_does_with_a_half_and_with_one():
+    acc = np.arange(-99, 100)
+    assert np.array_equal(multiply_q31(acc, np.int64(1 << 30), np.int64(0)), np.rint((acc + 0.5) / 2))
+    assert np.array_equal(multiply_q31(acc, np.int64(1 << 30), np.int64(1)), acc)
 
 
 def changed(graph: Graph, name: str, **values: object) -> Graph:
