@@ -35,7 +35,7 @@ class Lane:
 def lane(weight: Format, activation: Format, style: str, family: str) -> Lane:
     """Return the lane for codes `x` and `w`; style `dsp` multiplies with the operator `*`."""
     width = smallest_bits(weight, activation, 1)
-    made = parts(weight, activation, bits("x", activation.bits), bits("w", weight.bits), style)
+    made = parts(weight, activation, bits("x", activation.bits), bits("w", weight.bits), style, INPUTS[family])
     product = register("product_held", made.product)
     lines = made.lines + product.lines
     if made.sign is None:

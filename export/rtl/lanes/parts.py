@@ -31,8 +31,10 @@ class Parts:
     clocks: int = 0
 
 
-def parts(weight: Format, activation: Format, x: Bits, w: Bits, style: str) -> Parts:
+def parts(weight: Format, activation: Format, x: Bits, w: Bits, style: str, inputs: int) -> Parts:
     """Return the parts of the product of two codes; style `dsp` multiplies with the operator `*`.
+
+    Whole products of few bits are looked up; `inputs` are those of one look-up table.
 
     Where the product of two minifloats' significands is no table, they are decoded in a clock of its own: otherwise
     mapping melts decoder and multiplier into a larger whole.
@@ -40,7 +42,7 @@ def parts(weight: Format, activation: Format, x: Bits, w: Bits, style: str) -> P
     if style == "lut" and weight.bits + activation.bits <= TABLE_INPUTS:
         return _looked_up(weight, activation, x, w)
     both = weight.is_minifloat and activation.is_minifloat
-    if style == "lut" and both and weight.bits + activation.bits <= TABLE_INPUTS + 2:
+    if style == "lut" and inputs == TABLE_INPUTS and both and weight.bits + activation.bits <= TABLE_INPUTS + 2:
         return _looked_up_magnitude(weight, activation, x, w)
     left, right = decode("x", activation, x), decode("w", weight, w)
     clocks = int(both and len(left.significand) + len(right.significand) > TABLE_INPUTS)
@@ -50,7 +52,7 @@ def parts(weight: Format, activation: Format, x: Bits, w: Bits, style: str) -> P
     if clocks:
         left, right, negative = held("x", left), held("w", right), register("negative", sign)
         lines, sign = negative.lines, negative.value
-    product, exponent = significand(left, right, style), _exponent(left.raised, right.raised)
+    product, exponent = significand(left, right, style, inputs), _exponent(left.raised, right.raised)
     spare = bool(left.raised) + bool(right.raised)
     lines += left.lines + right.lines + product.lines + exponent.lines
     return Parts(lines, product.value, exponent.value, spare, sign[0] if sign else None, not both, clocks)

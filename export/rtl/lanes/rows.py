@@ -1,20 +1,22 @@
-"""Unsigned products of short significands from tables of six inputs."""
+"""Unsigned products of short significands: tables of six inputs, one or the sum of two."""
 
 from __future__ import annotations
 
 from export.rtl.lanes.vector import Bits, Logic, add, extend, table
 
-#: Inputs of a table that costs one look-up table a bit.
+#: Inputs of the largest table.
 TABLE_INPUTS = 6
 
 
-def fits(x: Bits, w: Bits) -> bool:
-    """Whether `product` takes these: at most two tables and a sum."""
-    return len(x) + -(-len(w) // 2) <= TABLE_INPUTS or len(x) + len(w) <= TABLE_INPUTS
+def fits(x: Bits, w: Bits, inputs: int) -> bool:
+    """Whether tables are best, with look-up tables of `inputs` inputs: one alone, or two of any inputs and a sum."""
+    if len(x) + len(w) <= TABLE_INPUTS:
+        return len(x) + len(w) <= inputs
+    return len(x) + -(-len(w) // 2) <= TABLE_INPUTS
 
 
 def product(name: str, x: Bits, w: Bits) -> Logic:
-    """Return the product of two unsigned vectors, len(x) + len(w) bits wide; `fits` says which are possible."""
+    """Return the product of two unsigned vectors, len(x) + len(w) bits wide; `fits` says when."""
     if len(x) + len(w) <= TABLE_INPUTS:
         return _table(name, x, w)
     half = -(-len(w) // 2)

@@ -7,11 +7,14 @@ from export.rtl.lanes.decode import Operand
 from export.rtl.lanes.vector import ZERO, Bits, Logic, named
 
 
-def significand(left: Operand, right: Operand, style: str) -> Logic:
-    """Return the product of two significands; style `dsp` uses the operator `*`, which tools turn into a DSP block."""
+def significand(left: Operand, right: Operand, style: str, inputs: int) -> Logic:
+    """Return the product of two significands.
+
+    Style `dsp` uses the operator `*`, which tools turn into a DSP block; `lut` fills look-up tables of `inputs` inputs.
+    """
     x, w = left.significand, right.significand
     signed = left.sign is None or right.sign is None
-    if style != "dsp" and not signed and rows.fits(x, w):
+    if style != "dsp" and not signed and rows.fits(x, w, inputs):
         return rows.product("product", x, w)
     if signed or style != "dsp":
         x, w = (x if left.sign is None else (*x, ZERO)), (w if right.sign is None else (*w, ZERO))
