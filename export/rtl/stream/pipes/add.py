@@ -13,7 +13,7 @@ from export.rtl.stream.pipes.look_up import CHUNK, PAIR_BITS, look_up, pair_tabl
 from export.rtl.stream.pipes.operand import centred, reach
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.requant import rounded
-from export.rtl.stream.pipes.verilog import Part, Signal, constant, hold, join, register
+from export.rtl.stream.pipes.verilog import Part, Signal, constant, hold, join, register, wire
 from quant.formats import Format
 from quant.steps import AddStep
 
@@ -47,28 +47,26 @@ def _by_tables(
     """Return the code from sums of tables; the constant is in a table where it does not depend on the sum's sign."""
     first = -rule.factors[0] * step.zeros[0] - rule.factors[1] * step.zeros[1]
     constants = (first if rule.mirrored else first + rule.base + rule.offset, 0)
-    ends = [_ends(fmt, factor) for fmt, factor in zip(formats, rule.factors, strict=True)]
-    low, high = (sum(end[side] for end in ends) + constants[0] for side in (0, 1))
-    spare = abs(rule.base) + abs(rule.offset) if rule.mirrored else 0
-    bits = signed_bits(low - spare, high + spare)
+    bits = _sum_bits(formats, rule, constants[0])
     parts, tables = list[Part](), list[Signal]()
     for code, fmt, factor, extra in zip(codes, formats, rule.factors, constants, strict=True):
         found, part = _products(code, fmt, factor, extra, bits)
         tables += found
         parts.append(part)
     total, tree = _tree(tables)
-    parts.append(tree)
-    if rule.mirrored:
-        signed, part = _mirror(total, rule)
-        total = signed
-        parts.append(part)
-    result = Signal(total.name, total.bits, total.clock, True)
-    shifted = Signal("shifted", max(bits - rule.shift, 2), total.clock, True)
-    parts.append(
-        Part((f"wire signed [{shifted.bits - 1}:0] {shifted.text} = {result.part(rule.shift, shifted.bits)};",))
-    )
+    signed, mirror = _mirror(total, rule) if rule.mirrored else (total, Part())
+    shifted = Signal("shifted", max(bits - rule.shift, 2), signed.clock, True)
+    parts += [tree, mirror, wire(shifted, signed.part(rule.shift, shifted.bits))]
     code, last = clip(shifted, step.requant.low, step.requant.high, step.requant.format.bits)
     return code, join(*parts, last)
+
+
+def _sum_bits(formats: tuple[Format, Format], rule: Linear, start: int) -> int:
+    """Return the bits of the sum of all tables and of what is added for its sign."""
+    ends = [_ends(fmt, factor) for fmt, factor in zip(formats, rule.factors, strict=True)]
+    low, high = (sum(end[side] for end in ends) + start for side in (0, 1))
+    spare = abs(rule.base) + abs(rule.offset) if rule.mirrored else 0
+    return signed_bits(low - spare, high + spare)
 
 
 def _ends(fmt: Format, factor: int) -> tuple[int, int]:

@@ -101,6 +101,8 @@ def clip(result: Signal, low: int, high: int, bits: int) -> tuple[Signal, Part]:
     """Return the low `bits` bits of a result limited to [low, high], one clock later."""
     code = Signal("code", bits, result.clock + 1)
     least, most = -(1 << (result.bits - 1)), (1 << (result.bits - 1)) - 1
+    if low > most or high < least:
+        return code, register(code, literal(low if low > most else high, bits))
     text = result.part(0, bits)
     if high < most:
         text = f"{result.text} > {literal(high, result.bits, True)} ? {literal(high, bits)} : {text}"

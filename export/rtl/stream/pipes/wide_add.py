@@ -10,7 +10,7 @@ from export.rtl.stream.pipes.frame import Lane, pipe
 from export.rtl.stream.pipes.look_up import look_up, scalar, units
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.requant import rounded
-from export.rtl.stream.pipes.verilog import Signal, hold, join, register
+from export.rtl.stream.pipes.verilog import Part, Signal, hold, join, register
 from export.rtl.stream.pipes.wide import Wide
 from export.rtl.stream.pipes.wide_lane import wide_text
 from quant.fixedpoint import round_to_minifloat
@@ -28,22 +28,26 @@ def wide_add(
     addends = [_weighted(step, index, fmt) for index, fmt in enumerate(formats)]
     short = _shortened(step, addends, tile)
     tables, rule = short if short is not None else (addends, None)
-    low, high = (sum(pick(int(one.min()), int(one.max())) for one in tables) for pick in (min, max))
-    bits = signed_bits(low, high)
-    found = [Signal(f"{code.name}_table", bits, 1, True) for code in (a, b)]
-    parts = [
-        look_up(table, code.text, fmt.bits, entries.tolist())
-        for table, code, fmt, entries in zip(found, (a, b), formats, tables, strict=True)
-    ]
-    late = [hold(table, 2) for table in found]
-    parts += [delay for _, delay in late]
-    total = Signal("total", bits, 3, True)
-    parts.append(register(total, f"{late[0][0].text} + {late[1][0].text}"))
+    total, parts = _total((a, b), tables)
     if rule is not None:
         code, text = wide_text(rule, total)
-        return pipe(module, Lane(title, (a, b), (), code, join(*parts, text)), lanes, lanes)
-    code, fields, text = rounded(step.requant, total, max(-low, high), tile)
-    return pipe(module, Lane(title, (a, b), fields, code, join(*parts, text)), lanes, lanes)
+        return pipe(module, Lane(title, (a, b), (), code, join(parts, text)), lanes, lanes)
+    reach = sum(int(np.abs(one).max()) for one in tables)
+    code, fields, text = rounded(step.requant, total, reach, tile)
+    return pipe(module, Lane(title, (a, b), fields, code, join(parts, text)), lanes, lanes)
+
+
+def _total(codes: tuple[Signal, Signal], tables: list[IntArray]) -> tuple[Signal, Part]:
+    """Return the sum of what the tables have for both codes; a register behind them is for block memories."""
+    low, high = (sum(pick(int(one.min()), int(one.max())) for one in tables) for pick in (min, max))
+    bits, parts, late = signed_bits(low, high), list[Part](), list[Signal]()
+    for code, entries in zip(codes, tables, strict=True):
+        found = Signal(f"{code.name}_table", bits, 1, True)
+        kept, delay = hold(found, 2)
+        parts += [look_up(found, code.text, code.bits, entries.tolist()), delay]
+        late.append(kept)
+    total = Signal("total", bits, 3, True)
+    return total, join(*parts, register(total, f"{late[0].text} + {late[1].text}"))
 
 
 def _weighted(step: WideAddStep, index: int, fmt: Format) -> IntArray:
