@@ -1,6 +1,6 @@
 """LUTs of one multiply-accumulate for every format, synthesised again, beside a reference generator's.
 
-    python -m benchmarks.fpga_mac [--family xcup] [--lanes 1] [--processes 2]
+    python -m benchmarks.fpga_mac [--family xcup] [--lanes 1] [--style lut] [--processes 2]
 
 Every synthesis is kept in `results/fpga_mac.csv` as soon as it is done and not repeated while the Verilog and the tool
 are the same; the table follows from that file. `fpga_mac_reference.csv` holds, for the same ports, K = 512 products,
@@ -53,10 +53,12 @@ def read(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def synthesise(weight: str, activation: str, family: str, lanes: int, done: list[Row], tool: str) -> Row:
+def synthesise(weight: str, activation: str, family: str, lanes: int, style: str, done: list[Row], tool: str) -> Row:
     """Return the counts of one unit, from the file if it has been synthesised already."""
     options, structure = OPTIONS[family]
-    made = Lanes(find_format(weight), find_format(activation), lanes, "lut", structure)
+    if style == "dsp":
+        options = options.replace(" -nodsp", "")
+    made = Lanes(find_format(weight), find_format(activation), lanes, style, structure)
     text = mac_verilog(made, TERMS, "mac")
     digest = hashlib.sha256(f"{tool} {options}\n{text}".encode()).hexdigest()[:16]
     for row in done:
@@ -64,17 +66,19 @@ def synthesise(weight: str, activation: str, family: str, lanes: int, done: list
             return row
     started = time.monotonic()
     cells = count_cells(text, options)
+    if any(cell.startswith(("RAMB", "DP16")) for cell in cells):
+        raise SystemExit(f"{weight} x {activation} became block memory on {family}: its LUTs would mean nothing.")
     luts = sum(count for cell, count in cells.items() if re.fullmatch(r"LUT\d|INV|SRL.*", cell))
     return {
         "weight": weight,
         "activation": activation,
         "family": family,
         "lanes": str(lanes),
-        "style": "lut",
+        "style": style,
         "luts": str(luts + 2 * cells.get("CCU2C", 0)),
         "flip_flops": str(cells.get("FDRE", 0) + cells.get("TRELLIS_FF", 0)),
         "carries": str(cells.get("CARRY4", 0) + cells.get("CCU2C", 0)),
-        "dsp": str(sum(count for cell, count in cells.items() if cell.startswith(("DSP48", "MULT18", "RAMB", "DP16")))),
+        "dsp": str(sum(count for cell, count in cells.items() if cell.startswith(("DSP48", "MULT18")))),
         "acc_bits": str(mac_bits(made, TERMS)),
         "latency": str(mac_latency(made)),
         "tool": tool,
@@ -111,26 +115,26 @@ def table(rows: list[Row], reference: list[Row]) -> str:
     lines = [
         "# Look-up tables of a multiply-accumulate unit",
         "",
-        f"Sums of {TERMS} products, exact, without DSP blocks; {rows[0]['tool']}. LUTs are LUT cells, inverters and",
-        "shift registers (xcup), or LUT4 and two for every CCU2C (ecp5), of all lanes together. `reference` is the",
+        f"Sums of {TERMS} products, exact; {rows[0]['tool']}. Style `lut` has no DSP blocks; nor has the reference.",
+        "LUTs are LUT cells, inverters and",
+        "shift registers (xcup), or LUT4 and two for every CCU2C (ecp5), of all lanes together. `ref.` is the",
         "best of three plain multiplier styles with the same ports and options. yosys packs no two functions into one",
         "table, so these are not a vendor tool's counts: use ratios. Clocks are those of the whole unit; the",
         "reference has 3.",
         "",
-        "| weight x activation | family | lanes | LUTs | reference | ratio | FF | reference | acc bits | clocks |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| weight x activation | family | lanes | style | DSP | LUTs | ref. | ratio | FF | ref. | acc bits | clocks |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        other = others.get(tuple(row[name] for name in key))
+        other = others.get(tuple(row[name] for name in key)) if row["style"] == "lut" else None
         luts, flops, ratio = (
             (other["luts"], other["flip_flops"], f"{int(row['luts']) / int(other['luts']):.2f}")
             if other
             else ("-",) * 3
         )
-        lines.append(
-            f"| {row['weight']} x {row['activation']} | {row['family']} | {row['lanes']} | {row['luts']} | {luts} | "
-            f"{ratio} | {row['flip_flops']} | {flops} | {row['acc_bits']} | {row['latency']} |"
-        )
+        cells = [f"{row['weight']} x {row['activation']}", *(row[name] for name in ("family", "lanes", "style", "dsp"))]
+        cells += [row["luts"], luts, ratio, row["flip_flops"], flops, row["acc_bits"], row["latency"]]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -138,22 +142,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=tuple(OPTIONS), action="append")
     parser.add_argument("--lanes", type=int, action="append")
+    parser.add_argument("--style", choices=("lut", "dsp"), action="append")
     parser.add_argument("--processes", type=int, default=2, choices=(1, 2))
     given = parser.parse_args()
     path, tool = FOLDER / "fpga_mac.csv", " ".join(first_line(("yosys", "-V")).split()[:2])
     done = read(path)
     wanted = [
-        (weight, activation, family, lanes)
+        (weight, activation, family, lanes, style)
+        for style in given.style or ("lut", "dsp")
         for lanes in given.lanes or (1, 8)
         for family in given.family or tuple(OPTIONS)
         for weight, activation in PAIRS
     ]
-    rows = {tuple(row[name] for name in COLUMNS[:4]): row for row in done}
+    rows = {tuple(row[name] for name in COLUMNS[:5]): row for row in done}
     with ThreadPoolExecutor(given.processes) as pool:
         for row in pool.map(lambda key: synthesise(*key, done, tool), wanted):
-            rows[tuple(row[name] for name in COLUMNS[:4])] = row
+            rows[tuple(row[name] for name in COLUMNS[:5])] = row
             write(path, rows.values())
-            print(row["weight"], row["activation"], row["family"], row["lanes"], row["luts"], flush=True)
+            print(
+                row["weight"],
+                row["activation"],
+                row["family"],
+                row["lanes"],
+                row["style"],
+                row["luts"],
+                row["dsp"],
+                flush=True,
+            )
     (FOLDER / "fpga_mac.md").write_text(table(list(rows.values()), read(REFERENCE)))
 
 
