@@ -61,5 +61,8 @@ NOTES = (
     "- *exact* rounding of da4ml is ours to write: its users round sums once, halves up, unlike TFLite's rule.",
     "- hls4ml's project is written by `export.hls4ml`, whose biases make layers behind a Relu round as the reference",
     "  does; only the last one's codes can differ. Its wall time has the execution by qonnx in it.",
+    "- Our cores hold weights in block memories where that pays, with or without DSP blocks; da4ml has only constants.",
+    "  Without DSP blocks our 31-bit requantisation multipliers are look-up tables; da4ml shifts, as scales are powers",
+    "  of two, and our cores would multiply by any scale.",
     "- da4ml has no folding: it takes a new frame every clock. Its conv net is synthesised with `--conv-synthesis`.",
 )
