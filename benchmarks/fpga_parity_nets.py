@@ -16,7 +16,8 @@ from quant.program import lower
 from quant.reference import fast_dot, quantise_input, run
 
 SCHEMES = ("w8a8", "w4a4", "we4m3-ae4m3", "we2m1-aint8")
-FRAMES, CALIBRATION = 16, 128
+#: The first frames of several labels among so many inputs are taken.
+FRAMES, CALIBRATION, SEEN = 16, 128, 400
 #: Labels among the frames, at least.
 LABELS = 4
 
@@ -33,7 +34,7 @@ class RealCase:
         """Return the quantised graph, codes of inputs and outputs [16, ...], and how many labels they have.
 
         Raises:
-            ValueError: the labels hardly vary, so that equality would prove little.
+            ValueError: no frames have several labels, so that equality would prove little.
         """
         from quant.onnx_import import load_onnx
         from quant.ptq import prepare, quantise
@@ -41,12 +42,14 @@ class RealCase:
 
         net = self.network()
         graph = quantise(prepare(load_onnx(net.path)), parse_scheme(self.scheme), net.calibration[:CALIBRATION])
-        codes = quantise_input(graph.quant(graph.input), net.test[:FRAMES].astype(np.float32))
-        outputs = run(lower(graph), codes, fast_dot)[graph.output]
-        found = len(labels(graph.quant(graph.output).format, outputs))
-        if found < LABELS:
-            raise ValueError(f"{self.name} {self.scheme}: {FRAMES} inputs have {found} labels; take others.")
-        return graph, codes, outputs, found
+        program, fmt = lower(graph), graph.quant(graph.output).format
+        for start in range(0, min(len(net.test), SEEN) - FRAMES + 1, FRAMES):
+            codes = quantise_input(graph.quant(graph.input), net.test[start : start + FRAMES].astype(np.float32))
+            outputs = run(program, codes, fast_dot)[graph.output]
+            found = len(labels(fmt, outputs))
+            if found >= LABELS:
+                return graph, codes, outputs, found
+        raise ValueError(f"{self.name} {self.scheme}: no {FRAMES} of {SEEN} inputs have {LABELS} labels.")
 
 
 def cases(data: Path, work: Path) -> Iterator[RealCase]:

@@ -35,7 +35,8 @@ def check(simulated: Simulated, *, labels: bool = True) -> None:
     """
     case, plan = simulated.case, simulated.core.plan
     assert len(case.codes) >= FRAMES
-    assert wrong(simulated) == ""
+    found = wrong(simulated)
+    assert found == "", found
     assert simulated.core.schedule.interval == bottleneck(plan)
     expected = run(plan.program, case.codes, fast_dot)[plan.program.output]
     assert_varied(expected, plan.program.quant(plan.program.output).format, labels)

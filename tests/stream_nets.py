@@ -110,7 +110,7 @@ def wide_sum(fmt: Format, weight: Format) -> Graph:
 
 def single_conv(fmt: Format = INT8, weight: Format = INT8) -> Graph:
     """One convolution of 8 by 8 channels and a mean, to be folded in many ways."""
-    net = Net((1, 8, 5, 4), fmt, 0 if fmt.is_minifloat else 13, seed=12)
+    net = Net((1, 8, 5, 4), fmt, 0 if fmt.is_minifloat else min(13, fmt.max_ordinal // 2), seed=12)
     net.mean(net.conv("x", 8, (3, 2), fmt, weight, 3, pads=(1, 0, 1, 1)), fmt)
     return net.graph()
 

@@ -26,6 +26,11 @@ FOLDS = (
 )
 
 
+def _title(index: int) -> str:
+    act, weight, fold, device, _ = FOLDS[index]
+    return f"{weight.name}-{act.name}-{fold.pe}x{fold.simd}-{fold.style}-{device.family}"
+
+
 def _case(index: int) -> Case:
     act, weight, fold, device, lanes = FOLDS[index]
     graph: Graph = single_conv(act, weight)
@@ -38,7 +43,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> list[Simulated]:
 
 
 @needs_verilator
-@pytest.mark.parametrize("index", range(len(FOLDS)), ids=lambda index: str(FOLDS[index][2:]))
+@pytest.mark.parametrize("index", range(len(FOLDS)), ids=_title)
 def test_fold_is_bit_and_clock_exact(index: int, simulated: list[Simulated]) -> None:
     check(simulated[index])
 
