@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from edge.cli import main
+from edge.commands import convert
 from edge.data import load
+from export import hls4ml
 from quant import graph_file
 from quant.onnx_import import load_onnx
 from quant.passes.power_of_two import has_powers_of_two
@@ -74,6 +76,11 @@ def test_an_hls4ml_project_needs_what_hls4ml_computes(desk):
     (desk / "mine").mkdir()
     message = invoke("convert", "w8a8.graph", "--form", "hls4ml", "-o", "mine", "--force", code=1)
     assert message == "Error: mine exists and is no hls4ml project written here; choose another name."
+
+
+def test_the_command_offers_what_the_exporter_takes():
+    assert tuple(hls4ml.BACKENDS) == convert.BACKENDS
+    assert {kind for kinds in hls4ml.BACKENDS.values() for kind in kinds} == set(convert.IO_TYPES)
 
 
 def test_scales_become_powers_of_two_when_asked(desk):
