@@ -125,7 +125,7 @@ def test_the_page_is_whole_escaped_and_names_what_luts_leave_out(tmp_path):
     flat = " ".join(page.text.split())
     for caveat in CAVEATS:
         assert " ".join(caveat.split()) in flat
-    assert "Measured by synthesis for 6 of 16 pairs" in flat
+    assert "Measured by synthesis for 8 of 16 pairs" in flat
     assert "emulated in float" in flat
     assert sweep_html(sweep()) == text
 
