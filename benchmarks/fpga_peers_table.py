@@ -27,7 +27,7 @@ def table(record: Mapping[str, Any]) -> str:
     for name, case in record["results"].items():
         lines += ["", f"## {name}: {case['inputs']} images, {case['accuracy']:.1%} right", "", HEAD]
         lines.append("|" + "---|" * (HEAD.count("|") - 1))
-        lines += [_row(row) for row in case["rows"].values()]
+        lines += [_row(row) for row in sorted(case["rows"].values(), key=lambda row: row["tool"] != "edgemill")]
     return "\n".join([*lines, "", *NOTES, ""])
 
 
