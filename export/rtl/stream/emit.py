@@ -65,6 +65,8 @@ def _values(name: str, plan: Design, cycles: int) -> dict[str, str]:
         "OUT_LAST": str(out_beats - 1),
         "OUT_WIDTH": str(stream_bits(result)),
         "OUT_CODE": str(result.bits),
+        "MARK": str(_mark_bits(plan)),
+        "MARK_ROOM": str((1 << _mark_bits(plan)) - 4),
         "BEAT": str(unsigned_bits(in_beats - 1)),
         "OUT_BEAT": str(unsigned_bits(out_beats - 1)),
         "CYCLES": str(cycles),
@@ -73,6 +75,11 @@ def _values(name: str, plan: Design, cycles: int) -> dict[str, str]:
         "BODY": _body(name, plan),
         "NAME": name,
     }
+
+
+def _mark_bits(plan: Design) -> int:
+    """Bits to count the frames that can be under way: two in every unit, and at least sixteen."""
+    return max(4, unsigned_bits(2 * len(plan.units) + 4))
 
 
 def _body(name: str, plan: Design) -> str:

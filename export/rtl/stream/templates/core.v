@@ -48,9 +48,11 @@ module @NAME@_source (
 );
   reg [@BEAT@-1:0] beat;
   reg filling, dropping;
-  reg [63:0] marks;
-  reg [5:0] mark_in, mark_out;
-  wire room = mark_in + 6'd1 != mark_out;
+  reg marks[0:(1<<@MARK@)-1];
+  reg [@MARK@-1:0] mark_in, mark_out;
+  wire [@MARK@-1:0] marked = mark_in - mark_out;
+  reg room;  // for the marks of further frames; a clock late
+  always @(posedge clk) room <= rst || marked < @MARK@'d@MARK_ROOM@;
   wire last = beat == @BEAT@'d@IN_LAST@;
   wire taken = s_valid && s_ready && !dropping;
   wire advance = out_valid && out_ready;
@@ -70,15 +72,15 @@ module @NAME@_source (
       filling <= 1'b0;
       dropping <= 1'b0;
       error <= 1'b0;
-      mark_in <= 6'd0;
-      mark_out <= 6'd0;
+      mark_in <= @MARK@'d0;
+      mark_out <= @MARK@'d0;
     end else begin
       if (advance) beat <= last ? @BEAT@'d0 : beat + 1'b1;
       filling <= filling ? !(advance && last) : early;
       dropping <= dropping ? !(s_valid && s_last) : late;
       error <= early || late;
-      if (advance && last) mark_in <= mark_in + 6'd1;
-      if (damaged_ready) mark_out <= mark_out + 6'd1;
+      if (advance && last) mark_in <= mark_in + 1'b1;
+      if (damaged_ready) mark_out <= mark_out + 1'b1;
     end
 endmodule
 // Frames out: tlast on the last code, held back until it is known whether the frame was damaged.
