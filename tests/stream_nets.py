@@ -99,6 +99,13 @@ def one_code() -> Graph:
     return net.graph()
 
 
+def one_beat() -> Graph:
+    """Frames of one beat in and one code out: many of them are under way at once."""
+    net = Net((1, 4), INT8, -20, seed=13)
+    net.gemm("x", 1, INT8, INT8)
+    return net.graph()
+
+
 def wide_sum(fmt: Format, weight: Format) -> Graph:
     """A sum of minifloats, and a head in an integer."""
     net = Net((1, 2, 5, 4), fmt, seed=11)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.fpga_batch import Case, Simulated, simulate
+from benchmarks.fpga_batch import Case, Simulated, simulate, wrong
 from export.rtl.stream.device import LATTICE_ECP5, LATTICE_ICE40, XILINX
 from export.rtl.stream.folds import Fold
 from quant.formats import E4M3, INT8, find_format
 from quant.graph import Graph
 from tests.stream_cores import FRAMES, check, needs_verilator
-from tests.stream_nets import single_conv
+from tests.stream_nets import one_beat, single_conv
 from tests.toys import random_codes
 
 INT4, E2M1 = find_format("int4"), find_format("e2m1")
@@ -46,6 +48,16 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> list[Simulated]:
 @pytest.mark.parametrize("index", range(len(FOLDS)), ids=_title)
 def test_fold_is_bit_and_clock_exact(index: int, simulated: list[Simulated]) -> None:
     check(simulated[index])
+
+
+@needs_verilator
+def test_many_frames_are_under_way_at_once(tmp_path: Path) -> None:
+    graph = one_beat()
+    one = simulate([Case(graph, random_codes(graph, 100), {"n0": Fold(1, 4)}, 4)], tmp_path)[0]
+    found = wrong(one)
+    assert found == "", found
+    assert one.latency > 6 * one.interval
+    assert len(set(one.codes["plain"].reshape(-1).tolist())) > 10
 
 
 @needs_verilator
