@@ -21,7 +21,7 @@ from quant.workshop import shared_method
 from tests.tiny import execute, float_graph, write_onnx
 
 SMALL = {"samples": 20, "population": 8, "generations": 4, "count": 64}
-LIMITS = {"bytes": 900.0, "luts": 70.0, "bops": 70_000.0}
+LIMITS = {"bytes": 900.0, "luts": 40.0, "bops": 70_000.0}
 
 
 def job(kind: str, budget: float | None = None, **changes) -> SearchJob:
