@@ -5,6 +5,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Processes that run tests; a file's tests stay together, so that what they share is built once.
+WORKERS ?= 2
 
 .PHONY: demo test lint setup tools clean
 
@@ -12,7 +14,7 @@ demo: setup
 	$(BIN)/edgemill run examples/digits.toml
 
 test: tools lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff format --check .
