@@ -17,7 +17,10 @@ from export.c99.template import kernel_text
 from quant.graph import Graph
 from quant.program import lower
 
-KERNELS = frozenset(path.stem for path in (Path(emit.__file__).parent / "kernels").glob("*.c"))
+#: Kernels of integer networks. Those of binary ones have networks and tests of their own.
+KERNELS = frozenset(
+    path.stem for path in (Path(emit.__file__).parent / "kernels").glob("*.c") if not path.stem.startswith("binary_")
+)
 
 
 def main() -> None:

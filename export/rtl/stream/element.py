@@ -49,7 +49,11 @@ def _front(unit: Elementwise, ports: tuple[str, ...], widths: list[int]) -> str:
         values |= {"LAST": unit.vector - 1, "PIXEL": unsigned_bits(pixels - 1), "PIXEL_LAST": pixels - 1}
         return filled("repeat.v", {key: str(value) for key, value in values.items()})
     valid = " && ".join(f"{port}_valid" for port in ports)
-    return "\n".join([f"  wire go = {valid} && room;", *(f"  assign {port}_ready = go;" for port in ports)])
+    # Readiness must not depend on the own beat: where a stream forks, that would close a loop through the fork.
+    others = {port: "".join(f"{other}_valid && " for other in ports if other != port) for port in ports}
+    return "\n".join(
+        [f"  wire go = {valid} && room;", *(f"  assign {port}_ready = {others[port]}room;" for port in ports)]
+    )
 
 
 def _pipe_inputs(unit: Elementwise, ports: tuple[str, ...]) -> str:

@@ -69,7 +69,12 @@ def for_budget(program: Program, device: Device, budget: Resources) -> Folding:
 
 
 def candidate_cycles(program: Program) -> list[int]:
-    """Return every number of clocks that some folding of some layer takes, ascending, at most 200 of them."""
+    """Return every number of clocks that some folding of some layer takes, ascending, at most 200 of them.
+
+    A network without layers takes as many clocks as its longest stream has codes.
+    """
+    if not _layers(program):
+        return [bottleneck(design(program, {}))]
     values = {walk_of(program, step, fold).steps for step in _layers(program) for fold in fold_choices(program, step)}
     floor = max(min(walk_of(program, s, f).steps for f in fold_choices(program, s)) for s in _layers(program))
     ordered = sorted(value for value in values if value >= floor)
