@@ -30,14 +30,17 @@ def circuit_request(
         EdgeError: the options contradict each other, or the board has no FPGA.
         ExportError: the folding file is damaged.
     """
-    if (folding is not None or sequential) and (rate is not None or (folding is not None and sequential)):
-        raise EdgeError("give one of --rate, --folding and --sequential: each of them decides how the core is built.")
+    searched = board is not None or rate is not None
+    if searched + (folding is not None) + sequential > 1:
+        raise EdgeError(
+            "give --board and --rate, or --folding, or --sequential: each of them decides how the core is built."
+        )
     if folding is not None:
         folds, lanes, device = read_folds(folding)
         return CircuitRequest("stream", device, folds=folds, input_lanes=lanes)
     if sequential:
         return CircuitRequest("sequential")
-    if board is None and rate is None:
+    if not searched:
         return None
     asked = CircuitRequest("stream") if board is None else _on(_fpga(board))
     clock_hz = CLOCK_HZ if board is None else _fpga(board).target_hz

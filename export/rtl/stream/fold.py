@@ -16,7 +16,7 @@ from export.rtl.stream.folds import Fold
 from export.rtl.stream.plan import Design, design
 from export.rtl.stream.resources import PER_DSP, design_resources
 from export.rtl.stream.schedule import bottleneck
-from export.rtl.stream.units import Elementwise, Layer, divisors, fold_choices, image, walk_of
+from export.rtl.stream.units import Elementwise, Layer, Windowed, divisors, fold_choices, image, walk_of
 from quant.program import Program
 from quant.steps import ConvStep, MoveStep, Step, reads
 
@@ -73,18 +73,14 @@ def candidate_cycles(program: Program) -> list[int]:
 
     A network without layers takes as many clocks as its longest stream has codes.
     """
-    if not _layers(program):
-        return [bottleneck(design(program, {}))]
-    values = {walk_of(program, step, fold).steps for step in _layers(program) for fold in fold_choices(program, step)}
-    floor = max(min(walk_of(program, s, f).steps for f in fold_choices(program, s)) for s in _layers(program))
-    ordered = sorted(value for value in values if value >= floor)
-    return ordered[:: max(1, len(ordered) // 200)] + ordered[-1:]
-
-
-def _layers(program: Program) -> list[ConvStep]:
-    """Return the steps that have windows."""
     plan = design(program, {})
-    return [unit.step for unit in plan.units if isinstance(unit, Layer)]  # type: ignore[misc]
+    layers = [unit.step for unit in plan.units if isinstance(unit, Layer)]
+    if not layers:
+        return [bottleneck(plan)]
+    by_layer = [{walk_of(program, step, fold).steps for fold in fold_choices(program, step)} for step in layers]
+    floor = max(min(values) for values in by_layer)
+    ordered = sorted(value for value in set().union(*by_layer) if value >= floor)
+    return ordered[:: max(1, len(ordered) // 200)] + ordered[-1:]
 
 
 def _folding(program: Program, cycles: int, device: Device, budget: Resources | None) -> Folding:
@@ -102,24 +98,18 @@ def _folding(program: Program, cycles: int, device: Device, budget: Resources | 
 def _fold(program: Program, step: Step, cycles: int) -> Fold:
     """Return the fold with the fewest products within the clocks; of those the one with the longest sums."""
     channels, height, width = image(program, reads(step)[0])
-    if not _has_windows(program, step):
+    if not isinstance(step, Windowed):
         lanes = next((n for n in divisors(channels) if channels // n * height * width <= cycles), channels)
         return Fold(lanes)
-    choices = fold_choices(program, step)  # type: ignore[arg-type]
+    choices = fold_choices(program, step)
     enough = [fold for fold in choices if _clocks(program, step, fold) <= cycles]
     if not enough:
         return min(choices, key=lambda fold: (_clocks(program, step, fold), fold.pe * fold.simd))
     return min(enough, key=lambda fold: (fold.pe * fold.simd, fold.pe % 2, fold.pe))
 
 
-def _has_windows(program: Program, step: Step) -> bool:
-    from export.rtl.stream.units import is_apart
-
-    return isinstance(step, ConvStep) or is_apart(step, image(program, reads(step)[0])[0])
-
-
-def _clocks(program: Program, step: Step, fold: Fold) -> int:
-    walk = walk_of(program, step, fold)  # type: ignore[arg-type]
+def _clocks(program: Program, step: Windowed, fold: Fold) -> int:
+    walk = walk_of(program, step, fold)
     return max(walk.steps, walk.height * walk.row_words)
 
 

@@ -13,10 +13,12 @@ from export.rtl.lanes.lanes import Lanes
 from export.rtl.stream.device import XILINX, Device
 from export.rtl.stream.folds import STYLES, Fold
 from export.rtl.stream.units import (
+    Elementary,
     Elementwise,
     Layer,
     Rearrange,
     Unit,
+    Windowed,
     divisors,
     image,
     is_apart,
@@ -149,7 +151,7 @@ class _Builder:
         """Add the unit of a step."""
         if isinstance(step, MoveStep):
             self._move(step)
-        elif hasattr(step, "walk") or is_apart(step, self._channels(step)) or isinstance(step, ConvStep):
+        elif isinstance(step, Windowed):
             self._layer(step)
         else:
             self._elementwise(step)
@@ -163,17 +165,16 @@ class _Builder:
         self.wanted += [(tensor, index, port, lanes) for port, (tensor, lanes) in enumerate(inputs)]
         self.sources[unit.step.y] = index
 
-    def _layer(self, step: Step) -> None:
-        assert not isinstance(step, MoveStep)
+    def _layer(self, step: Windowed) -> None:
         fold = self.folds.get(step.name, Fold())
         _check_fold(self.program, step, fold)
-        walk = walk_of(self.program, step, fold)  # type: ignore[arg-type]
+        walk = walk_of(self.program, step, fold)
         if isinstance(step, AveragePoolStep) and walk.counts()[0] == 0:
             raise ExportError(f"fpga: step '{step.name}' has a window that lies wholly in the padding.")
-        unit = Layer(step, walk, fold, is_apart(step, self._channels(step)), walk.rows())  # type: ignore[arg-type]
-        self._append(unit, ((step.x, unit.in_lanes),))  # type: ignore[union-attr]
+        unit = Layer(step, walk, fold, is_apart(step, self._channels(step)), walk.rows())
+        self._append(unit, ((step.x, unit.in_lanes),))
 
-    def _elementwise(self, step: Step) -> None:
+    def _elementwise(self, step: Elementary) -> None:
         tensors = reads(step)
         channels, height, width = image(self.program, tensors[0])
         lanes = self.folds.get(step.name, Fold()).pe
@@ -183,7 +184,7 @@ class _Builder:
         vector = 0
         if isinstance(step, MulStep) and image(self.program, tensors[1]) != (channels, height, width):
             vector = channels // lanes
-        self._append(Elementwise(step, lanes, beats, vector), tuple((x, lanes) for x in tensors))  # type: ignore[arg-type]
+        self._append(Elementwise(step, lanes, beats, vector), tuple((x, lanes) for x in tensors))
 
     def _move(self, step: MoveStep) -> None:
         if isinstance(step.op, ops.Reshape) and np.array_equal(self.orders[step.y], self.orders[step.xs[0]]):

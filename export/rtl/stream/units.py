@@ -23,12 +23,17 @@ from quant.steps import (
     WideAddStep,
 )
 
+#: Steps that make one code of each code or pair of codes: those that become an `Elementwise`.
+Elementary = AddStep | WideAddStep | MulStep | TableStep | RequantizeStep | MinimumStep
+#: Steps that have windows: those that become a `Layer`.
+Windowed = ConvStep | MaxPoolStep | AveragePoolStep | MeanStep
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A unit with windows: convolution, fully connected, pool or mean. `apart`: each output sees its own channel."""
 
-    step: ConvStep | MaxPoolStep | AveragePoolStep | MeanStep
+    step: Windowed
     walk: Walk
     fold: Fold
     apart: bool
@@ -64,7 +69,7 @@ class Elementwise:
     `vector` is how many beats the second input has when it is used again for every pixel, else 0.
     """
 
-    step: AddStep | WideAddStep | MulStep | TableStep | RequantizeStep | MinimumStep
+    step: Elementary
     lanes: int
     beats: int
     vector: int = 0
@@ -118,7 +123,7 @@ def is_apart(step: Step, channels: int) -> bool:
     return isinstance(step, MaxPoolStep | AveragePoolStep | MeanStep)
 
 
-def fold_choices(program: Program, step: ConvStep | MaxPoolStep | AveragePoolStep | MeanStep) -> list[Fold]:
+def fold_choices(program: Program, step: Windowed) -> list[Fold]:
     """Return every folding a layer can have, with the multipliers left at LUTs."""
     channels, _, _ = image(program, step.x)
     if is_apart(step, channels):
@@ -128,7 +133,7 @@ def fold_choices(program: Program, step: ConvStep | MaxPoolStep | AveragePoolSte
     return [Fold(pe, simd) for pe in divisors(out // step.op.groups) for simd in divisors(depth)]
 
 
-def walk_of(program: Program, step: ConvStep | MaxPoolStep | AveragePoolStep | MeanStep, fold: Fold) -> Walk:
+def walk_of(program: Program, step: Windowed, fold: Fold) -> Walk:
     """Return the window walk of a layer with a folding.
 
     Raises:
@@ -152,7 +157,7 @@ def walk_of(program: Program, step: ConvStep | MaxPoolStep | AveragePoolStep | M
 
 
 def _window(
-    step: ConvStep | MaxPoolStep | AveragePoolStep | MeanStep, height: int, width: int
+    step: Windowed, height: int, width: int
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
     match step:
         case ConvStep():
