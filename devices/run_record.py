@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from devices import measurement, strict
+from devices import measurement_record, strict
 from devices.errors import DeviceError
 from devices.measurement import Measurement
 from export.parity import LayerDifference, Parity
@@ -90,7 +90,7 @@ class RunRecord:
 def to_json(run: RunRecord) -> str:
     """Return the run as JSON."""
     record = asdict(run)
-    record["measurements"] = [measurement.to_record(item) for item in run.measurements]
+    record["measurements"] = [measurement_record.to_record(item) for item in run.measurements]
     return json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
@@ -120,7 +120,7 @@ def from_record(record: object, where: str) -> RunRecord:
     values["schemes"] = tuple(_scheme(item, f"{where}: schemes") for item in body["schemes"])
     values["bundles"] = tuple(_bundle(item, f"{where}: bundles") for item in body["bundles"])
     values["measurements"] = tuple(
-        measurement.from_record(item, f"{where}: measurements") for item in body["measurements"]
+        measurement_record.from_record(item, f"{where}: measurements") for item in body["measurements"]
     )
     return RunRecord(**values)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from devices import measurement, runner
+from devices import measurement_record, runner
 from devices.board import Board
 from devices.boards import find_board
 from devices.errors import DeviceError
@@ -150,7 +150,7 @@ def _measure(stages: Stages, bundle: Bundle, board: Board, config: ProfileConfig
             warmup_s=config.warmup_s,
             images=config.images,
         )
-        return {"measurements": [measurement.to_record(runner.profile(plan)) for plan in made]}
+        return {"measurements": [measurement_record.to_record(runner.profile(plan)) for plan in made]}
 
     lengths = {key: value for key, value in asdict(config).items() if key != "boards"}
     inputs = {"bundle": bundle.digest, "board": board.name, "versions": versions(board), "profile": lengths}
@@ -159,4 +159,4 @@ def _measure(stages: Stages, bundle: Bundle, board: Board, config: ProfileConfig
         result = stages.run(stage, inputs, compute)
     except DeviceError as error:
         raise DeviceError(f"profile of {bundle.path.name} on {board.name}: {error}") from error
-    return [measurement.from_record(item, stage) for item in result["measurements"]]
+    return [measurement_record.from_record(item, stage) for item in result["measurements"]]

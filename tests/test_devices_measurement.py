@@ -10,7 +10,8 @@ import pytest
 
 from devices.board import METRICS
 from devices.errors import DeviceError
-from devices.measurement import Measurement, Step, from_json, from_record, to_json, to_record
+from devices.measurement import Measurement, Step
+from devices.measurement_record import from_json, from_record, to_json, to_record
 from tests.measurements import measurement
 
 SIZES = {"flash_bytes": 9, "code_bytes": 4, "ram_bytes": 1, "stack_bytes": 64}

@@ -12,7 +12,8 @@ from devices import null, runner
 from devices.board import METRICS, Board
 from devices.boards import BOARDS, find_board
 from devices.errors import DeviceError
-from devices.measurement import Measurement, from_json, to_json
+from devices.measurement import Measurement
+from devices.measurement_record import from_json, to_json
 from devices.runtimes import missing
 from export import arm_a, arm_m, ethos_u, fpga, host, vela
 from export.target import Target

@@ -11,7 +11,7 @@ import pytest
 from devices.boards_fpga import FPGAS
 from devices.circuit import Usage, circuit_from_record
 from devices.errors import DeviceError
-from devices.measurement import from_json, to_json, to_record
+from devices.measurement_record import from_json, to_json, to_record
 from devices.report import units
 from devices.report.tables_circuit import circuit_tables
 from devices.synthesis import elaborate, kept, place, stat, wrap

@@ -12,7 +12,7 @@ from devices.boards import find_board
 from devices.boards_fpga import FPGAS
 from devices.circuit import Usage
 from devices.errors import DeviceError
-from devices.measurement import from_json, to_json
+from devices.measurement_record import from_json, to_json
 from devices.plan import NotedLayer
 from devices.synthesis import commands, flow, netlist
 from devices.synthesis.device import Fpga

@@ -95,7 +95,7 @@ def profile(
     """
     from devices import plan as planning
     from devices.boards import find_board
-    from devices.measurement import to_record
+    from devices.measurement_record import to_record
     from devices.report.summary import measurement_rows
     from devices.report.tables_circuit import circuit_tables
     from devices.runner import profile as profile_plan
