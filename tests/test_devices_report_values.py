@@ -11,10 +11,11 @@ import pytest
 
 from devices.report import units
 from devices.report.front import Front, Point, best_of, draw, fronts, short_count
-from devices.report.joined import UNKNOWN, entries, with_metric
+from devices.report.joined import UNKNOWN, Entry, entries, with_metric
 from devices.report.paired import mcnemar, paired_error, standard_error, statement
 from devices.report.plots import SERIES, latency_plots, tail_curve
 from devices.report.scale import Scale, fitted, ticks
+from devices.report.tables_steps import BAR_WIDTH, step_tables
 from devices.report.verdict import best, headline, tally
 from devices.run_record import Accuracy
 from devices.stats import percentile
@@ -140,6 +141,33 @@ def test_a_board_with_many_parts_gets_several_drawings():
     plots = latency_plots("measured", found)
     assert [len(plot.names) for plot in plots] == [SERIES, 1]
     assert plots[0].drawing.count("<polyline") == SERIES
+
+
+def test_percentiles_with_a_bound_are_marked_in_the_tail_curve():
+    run = run_records.full()
+    (plot, *_) = latency_plots("measured", [entries(run)[0]])
+    n = len(run.measurements[0].samples_s)
+    marked = [p for p in (0.5, 0.9, 0.99) if percentile(run.measurements[0].samples_s, p).bound is not None]
+    assert 0 < len(marked) <= 3 and n >= 64
+    assert plot.drawing.count('class="bound-mark s1"') == len(marked)
+    assert plot.drawing.count('class="bound s1"') == 2 * len(marked)
+
+
+def test_a_bound_that_is_exact_or_unknown_is_not_marked():
+    item = replace(run_records.full().measurements[0], latency_s=(tuple([1e-6, 2e-6] * 10),))
+    (few,) = latency_plots("measured", [Entry(item, None)])
+    assert few.drawing.count("bound-mark") == 1  # p50 only: 20 samples are too few for the others
+    (exact,) = latency_plots("synthesised", [Entry(replace(item, method="synthesised"), None)])
+    assert "bound" not in exact.drawing
+
+
+def test_bars_of_steps_are_as_long_as_their_shares():
+    run = run_records.full()
+    table = step_tables("instructions", [e for e in entries(run) if e.measurement.steps])[0]
+    widths = [float(re.findall(r'class="bar"[^>]* width="([\d.]+)"', row[2].drawing)[0]) for row in table.rows]
+    shares = [float(row[2].note.split(" %")[0]) / 100 for row in table.rows]
+    assert widths == pytest.approx([BAR_WIDTH * share for share in shares], abs=0.15)
+    assert sum(shares) == pytest.approx(1.0, abs=0.01)
 
 
 def test_too_few_samples_are_not_drawn():

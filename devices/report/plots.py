@@ -10,6 +10,7 @@ from devices.measurement import Measurement
 from devices.report import svg, units
 from devices.report.joined import Entry
 from devices.report.scale import Scale, fitted
+from devices.stats import percentile
 
 #: Curves in one drawing; more go to the next one.
 SERIES = 4
@@ -17,6 +18,8 @@ SERIES = 4
 POINTS = 160
 #: Fewer samples are no distribution and are not drawn.
 LEAST_SAMPLES = 10
+#: The percentiles that get a mark, and a line to their upper bound.
+MARKED = (0.5, 0.9, 0.99)
 #: A strip shows at least this much up and down, so that quiet windows look quiet.
 STRIP_SPAN = 0.10
 
@@ -45,6 +48,7 @@ def latency_plots(method: str, found: Sequence[Entry]) -> tuple[LatencyPlot, ...
 def _latency_plot(title: str, found: Sequence[Entry]) -> LatencyPlot:
     frame = svg.Frame()
     curves = [tail_curve(entry.measurement.samples_s) for entry in found]
+    bounds = [_bounds(entry.measurement) for entry in found]
     times = [time for curve in curves for time, _ in curve]
     x = fitted(times, frame.x_pixels, log=min(times) > 0, margin=0.03)
     least = min(share for curve in curves for _, share in curve)
@@ -57,10 +61,30 @@ def _latency_plot(title: str, found: Sequence[Entry]) -> LatencyPlot:
         svg.x_axis(frame, x, lambda v: units.short(units.seconds(v)), f"latency, {found[0].measurement.method}"),
         svg.y_axis(frame, y, _share, "this slow or slower"),
         *lines,
+        *(_bound_marks(marked, x, y, f"s{i + 1}") for i, marked in enumerate(bounds)),
     )
     names = tuple(f"{entry.label}, n = {units.count(len(entry.measurement.samples_s))}" for entry in found)
     alt = f"Share of inferences that take at least a given time on {title}: {'; '.join(names)}"
     return LatencyPlot(title, svg.drawing(frame.width, frame.height, alt, *body), names)
+
+
+def _bounds(item: Measurement) -> tuple[tuple[float, float, float], ...]:
+    """Return (share that is slower, percentile, its upper bound) where there are samples enough for a bound."""
+    if item.method == "synthesised":  # exact for the netlist: nothing is estimated
+        return ()
+    known = (percentile(item.samples_s, p) for p in MARKED)
+    return tuple((1 - p.p, p.value, p.bound) for p in known if p.value is not None and p.bound is not None)
+
+
+def _bound_marks(marked: Sequence[tuple[float, float, float]], x: Scale, y: Scale, kind: str) -> str:
+    """Return a mark at every percentile and a line from it to its bound."""
+    parts = []
+    for share, value, bound in marked:
+        left, right, height = x.place(value), x.place(bound), y.place(share)
+        parts.append(svg.line(left, height, right, height, f"bound {kind}"))
+        parts.append(svg.line(right, height - 4, right, height + 4, f"bound {kind}"))
+        parts.append(svg.tag("circle", {"class": f"bound-mark {kind}", "cx": left, "cy": height, "r": 3}))
+    return "".join(parts)
 
 
 def _share(value: float) -> str:

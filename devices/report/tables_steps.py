@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from devices.measurement import Step
-from devices.report import units
+from devices.report import svg, units
 from devices.report.joined import Entry
 from devices.report.table import Cell, Column, Table, cells, number_columns
 
@@ -13,6 +13,9 @@ CAPTIONS = {
     "instructions": "Instructions by step of {label}, {method}: share of the sum, and per MAC",
     "cycles": "Cycles by step of {label}, {method}: share of the sum, and per MAC",
 }
+
+#: A bar that fills its width is the whole inference.
+BAR_WIDTH, BAR_HEIGHT = 92.0, 5.0
 
 
 def step_tables(metric: str, found: Sequence[Entry]) -> tuple[Table, ...]:
@@ -56,4 +59,12 @@ def _column(counts: Sequence[int], steps: Sequence[Step]) -> list[Cell]:
 
 def _cell(count: int, share: float, macs: int) -> Cell:
     per_mac = f", {units.significant(count / macs)} per MAC" if macs else ""
-    return Cell(units.count(count), f"{units.percent(share, 1)}{per_mac}")
+    return Cell(units.count(count), f"{units.percent(share, 1)}{per_mac}", drawing=_bar(share))
+
+
+def _bar(share: float) -> str:
+    """Return a bar as long as the step's share of the whole; the cell's note says the same in words."""
+    track = svg.tag("rect", {"class": "track", "x": 0, "y": 0, "width": BAR_WIDTH, "height": BAR_HEIGHT})
+    part = svg.tag("rect", {"class": "bar", "x": 0, "y": 0, "width": BAR_WIDTH * share, "height": BAR_HEIGHT})
+    shape = {"class": "share", "viewBox": f"0 0 {BAR_WIDTH:g} {BAR_HEIGHT:g}", "aria-hidden": "true"}
+    return svg.tag("svg", shape, track, part)
