@@ -79,12 +79,14 @@ def train(config: Path, output: Path | None) -> None:
 @click.command()
 @run_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The page; default RUN/report.html.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), help="Write the measurements here as well, as CSV.")
 @force_option
-def report(run_folder: Path, output: Path | None, force: bool) -> None:
+def report(run_folder: Path, output: Path | None, table: Path | None, force: bool) -> None:
     """Draw the report of a run or a sweep.
 
     One HTML file without links to anywhere.
     """
+    from devices.report.csv_rows import write_csv
     from devices.report.page import write_report
     from devices.report.sweep_page import write_sweep_report
     from devices.run_record import read_run
@@ -92,12 +94,18 @@ def report(run_folder: Path, output: Path | None, force: bool) -> None:
 
     path = output or run_folder / "report.html"
     if (run_folder / FILE).is_file():
+        if table is not None:
+            raise click.UsageError("--csv is for runs: a sweep holds no measurements; its cells are in sweep.json.")
         sweep = read_sweep(run_folder)
         refuse_existing(path, force or output is None)
         write_sweep_report(sweep, path)
     else:
         record = read_run(run_folder)
         refuse_existing(path, force or output is None)
+        if table is not None:
+            refuse_existing(table, force)
+            write_csv(record, table)
+            click.echo(str(table))
         write_report(record, path)
     click.echo(str(path))
 
