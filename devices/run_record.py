@@ -1,6 +1,6 @@
 """What one pipeline run found: the values that `edgemill report` draws and `edgemill compare` puts side by side.
 
-One JSON file, `run.json`, schema 2, written atomically by the pipeline and read strictly.
+One JSON file, `run.json`, written atomically by the pipeline and read strictly.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from typing import Any
 from devices import measurement_record, strict
 from devices.errors import DeviceError
 from devices.measurement import Measurement
+from devices.roofline.ceiling import Ceiling
+from devices.roofline.ceiling import from_record as ceiling_from_record
 from export.parity import LayerDifference, Parity
 from quant.cost import Summary
 
-SCHEMA = 2
+SCHEMA = 3
+#: The schema before ceilings, which is read as well.
+_WITHOUT_CEILINGS = 2
 FILE = "run.json"
 
 
@@ -67,7 +71,10 @@ class BundleRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A whole run. Sizes in bytes, times in seconds, accuracies as shares; `cut` names the head's last tensor."""
+    """A whole run. Sizes in bytes, times in seconds, accuracies as shares; `cut` names the head's last tensor.
+
+    `ceilings`: what the machines that measured latencies can do at most; empty where that was not measured.
+    """
 
     name: str
     version: str
@@ -85,6 +92,7 @@ class RunRecord:
     schemes: tuple[SchemeRecord, ...]
     bundles: tuple[BundleRecord, ...]
     measurements: tuple[Measurement, ...]
+    ceilings: tuple[Ceiling, ...] = ()
 
 
 def to_json(run: RunRecord) -> str:
@@ -112,9 +120,12 @@ def read_run(path: Path) -> RunRecord:
 
 def from_record(record: object, where: str) -> RunRecord:
     """Build a run from parsed JSON; see `read_run`."""
-    body = strict.fields(record, ("schema", *_names(RunRecord)), where)
-    if body["schema"] != SCHEMA:
-        raise DeviceError(f"{where}: run schema {body['schema']!r}; this version reads {SCHEMA}.")
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema not in (_WITHOUT_CEILINGS, SCHEMA):
+        raise DeviceError(f"{where}: run schema {schema!r}; this version reads {SCHEMA}.")
+    lacking = ("ceilings",) if schema == _WITHOUT_CEILINGS else ()
+    names = tuple(name for name in _names(RunRecord) if name not in lacking)
+    body = {"ceilings": [], **strict.fields(record, ("schema", *names), where)}
     values = {key: body[key] for key in _names(RunRecord)}
     values["labels"] = tuple(body["labels"])
     values["schemes"] = tuple(_scheme(item, f"{where}: schemes") for item in body["schemes"])
@@ -122,6 +133,7 @@ def from_record(record: object, where: str) -> RunRecord:
     values["measurements"] = tuple(
         measurement_record.from_record(item, f"{where}: measurements") for item in body["measurements"]
     )
+    values["ceilings"] = tuple(ceiling_from_record(item, f"{where}: ceilings") for item in body["ceilings"])
     return RunRecord(**values)
 
 

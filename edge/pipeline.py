@@ -23,7 +23,7 @@ from edge.config import Config
 from edge.data import load, with_preprocess, with_resize
 from edge.dataset import Dataset
 from edge.exporting import scheme_for
-from edge.pipeline_bundles import BundleJob, bundle_stage, measure_stage
+from edge.pipeline_bundles import BundleJob, bundle_stage, ceiling_stage, measure_stage
 from edge.quantizing import How, quantise_model
 from edge.run_folder import hold
 from edge.stages import Stages, code_digest, file_digest
@@ -104,6 +104,7 @@ def _run(job: Job) -> RunRecord:
         schemes=tuple(records.values()),
         bundles=bundles,
         measurements=measurements,
+        ceilings=ceiling_stage(job.stages, measurements),
     )
 
 

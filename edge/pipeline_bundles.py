@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from devices import measurement_record, runner
+from devices import conditions, measurement_record, runner
 from devices.board import Board
 from devices.boards import find_board
 from devices.errors import DeviceError
 from devices.measurement import Measurement
 from devices.plan import plans
+from devices.roofline import measure
+from devices.roofline.ceiling import Ceiling
+from devices.roofline.ceiling import from_record as ceiling_from_record
 from devices.run_record import BundleRecord, parity_from_record
 from devices.runtimes import missing, runtimes_for
 from devices.worker import versions
@@ -160,3 +164,16 @@ def _measure(stages: Stages, bundle: Bundle, board: Board, config: ProfileConfig
     except DeviceError as error:
         raise DeviceError(f"profile of {bundle.path.name} on {board.name}: {error}") from error
     return [measurement_record.from_record(item, stage) for item in result["measurements"]]
+
+
+def ceiling_stage(stages: Stages, measurements: Sequence[Measurement]) -> tuple[Ceiling, ...]:
+    """Measure what this machine can do at most, when it measured a latency and has a compiler."""
+    if not any(item.method == "measured" and item.latency_s for item in measurements):
+        return ()
+    reason = measure.missing()
+    if reason is not None:
+        stages.say(f"roofline: not measured, {reason}")
+        return ()
+    machine = conditions.cpu_model()
+    found = stages.run("roofline", {"machine": machine}, lambda: asdict(measure.measure()))
+    return (ceiling_from_record(found, "roofline"),)

@@ -9,9 +9,11 @@ from pathlib import Path
 from devices.board import MEMORIES
 from devices.errors import DeviceError
 from devices.report import tables_device, tables_model, tables_parity, units
-from devices.report.front import Front, best_of, draw, fronts
+from devices.report.front import Front, best_of, draw, fronts, short_count
 from devices.report.joined import Entry, cost, entries, with_metric
 from devices.report.plots import LatencyPlot, latency_plots
+from devices.report.roofline import Roofline, rooflines, share
+from devices.report.roofline import draw as draw_roofline
 from devices.report.table import Table
 from devices.report.tables_circuit import entry_tables
 from devices.report.tables_steps import step_tables
@@ -98,6 +100,7 @@ def _content(run: RunRecord) -> dict[str, object]:
             tables_model.weights_table(run), tables_model.bundles_table(run), tables_model.memory_table(run)
         ),
         "latencies": _latencies(found),
+        "rooflines": tuple(_roofline_view(roofline) for roofline in rooflines(run)),
         "doubts": tables_device.doubt_rows(found),
         "counts": _counts(run, found),
         "circuits": entry_tables(found),
@@ -143,6 +146,19 @@ def _front_view(front: Front) -> FrontView:
         for point, flag in zip(front.points, best_of(front.points), strict=True)
     )
     return FrontView(front.title, draw(front), points)
+
+
+def _roofline_view(roofline: Roofline) -> FrontView:
+    points = tuple(
+        (
+            spot.name,
+            f"{short_count(spot.macs_per_s)}MAC/s",
+            units.percent(share(spot, roofline.ceiling), 1),
+            False,
+        )
+        for spot in roofline.spots
+    )
+    return FrontView(roofline.title, draw_roofline(roofline), points)
 
 
 def _latencies(found: Sequence[Entry]) -> tuple[LatencyView, ...]:

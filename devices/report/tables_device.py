@@ -49,9 +49,13 @@ def _latency_row(entry: Entry) -> tuple[Cell, ...]:
         Cell("", _windows(len(item.latency_s or ())), drawing=window_strip(item)),
         units.seconds(warm.open_s) if warm else units.DASH,
         units.seconds(warm.first_s) if warm else units.DASH,
-        f"{state.load_before:.1f} → {state.load_after:.1f}",
+        f"{_load(state.load_before)} → {_load(state.load_after)}",
         Cell(names or "none", kind="warn" if names else ""),
     )
+
+
+def _load(average: float | None) -> str:
+    return units.DASH if average is None else f"{average:.1f}"
 
 
 def _windows(number: int) -> str:
