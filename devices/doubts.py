@@ -83,7 +83,7 @@ def outliers(measurement: Measurement) -> Doubt | None:
 def loaded_machine(measurement: Measurement) -> Doubt | None:
     """Other programs were running before the measurement began."""
     conditions = measurement.conditions
-    if conditions.load_before <= LOAD_PER_CORE * conditions.cores:
+    if conditions.load_before is None or conditions.load_before <= LOAD_PER_CORE * conditions.cores:
         return None
     return Doubt(
         "LOADED_MACHINE",

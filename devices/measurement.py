@@ -5,31 +5,17 @@ A metric is either there, or it has a reason why not: never 0, never a guess. Wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devices.board import METRICS
 from devices.circuit import Circuit
 from devices.errors import DeviceError
+from devices.state import Conditions
 
 #: `synthesised`: what synthesis, place and route say of a netlist, with cycles that are simulated or exact by design.
 METHODS = ("measured", "replayed", "simulated", "synthesised", "analytic")
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """The state of the machine: load averages over one minute before and after, and the frequency governor.
-
-    `governor` is None with a `governor_reason` where the system does not say.
-    """
-
-    cpu_model: str
-    cores: int
-    system: str
-    load_before: float
-    load_after: float
-    governor: str | None
-    governor_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +29,28 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadgenVerdict:
+    """What MLPerf LoadGen said of its own run: valid or not and why, its figures as it prints them, its version."""
+
+    valid: bool
+    reasons: str
+    figures: tuple[tuple[str, str], ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of the network: its multiply-accumulates, and its share of the metric that the board counts.
 
     Counts hold one inference, the marker behind the step included. None where the board counts the other metric.
+    `time_s` is the median or mean of a run of its own with a profiler, which is slower than one without.
     """
 
     name: str
     macs: int
     instructions: int | None
     cycles: int | None
+    time_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +61,12 @@ class Measurement:
         bundle: digest of the bundle.
         part, target, board, runtime: by name.
         versions: of the runtime and the tools, sorted pairs.
-        scenario: `single-stream`: one inference after the other, batch 1.
+        scenario: one of `devices.scenario.SCENARIOS`, by name; one inference after the other, batch 1, in each.
         method: one of METHODS; holds for every figure here.
         source: in words, what gave the figures.
         started_at: UTC, ISO 8601.
         conditions, warmup: see there; no warm-up where no time was measured.
-        latency_s: seconds of each inference, by window.
+        latency_s: seconds of each query, by window; a query has `samples_per_query` inferences.
         instructions, cycles: of each inference.
         energy_j: joules per inference, by window.
         arena_bytes, flash_bytes, ram_bytes, stack_bytes: what an inference takes of the device's memories; flash
@@ -77,6 +75,8 @@ class Measurement:
         steps: what each step of the network costs, in order; empty where the board does not tell.
         circuit: what the core takes of an FPGA, and its clock; None where the part is no circuit.
         absent: sorted pairs of every metric that is None, and why.
+        samples_per_query: inferences of one query: 1 in single-stream, 8 in multi-stream, a window's in offline.
+        loadgen: what MLPerf LoadGen said where it put the queries; None elsewhere.
     """
 
     bundle: str
@@ -103,6 +103,8 @@ class Measurement:
     absent: tuple[tuple[str, str], ...]
     steps: tuple[Step, ...] = ()
     circuit: Circuit | None = None
+    samples_per_query: int = 1
+    loadgen: LoadgenVerdict | None = None
 
     def __post_init__(self) -> None:
         """Refuse a value that is not there without a reason, and a reason for one that is."""
@@ -134,12 +136,20 @@ class Measurement:
         return values[metric]
 
     @property
+    def throughput_per_s(self) -> float | None:
+        """Inferences per second of the timed queries alone; None where there is no time, or the clock saw none."""
+        seconds = math.fsum(self.samples_s)
+        return self.samples_per_query * len(self.samples_s) / seconds if seconds > 0 else None
+
+    @property
     def samples_s(self) -> tuple[float, ...]:
-        """Every latency in the order it was taken; empty where there is none."""
+        """Every latency of a query in the order it was taken; empty where there is none."""
         return tuple(sample for window in self.latency_s or () for sample in window)
 
 
 def _check_samples(measurement: Measurement) -> None:
+    if measurement.samples_per_query < 1:
+        raise DeviceError(f"measurement on {measurement.board}: a query has at least one sample.")
     for name in ("latency_s", "instructions", "cycles", "energy_j"):
         samples = getattr(measurement, name)
         if samples is not None and (not samples or any(sample == () for sample in samples)):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from devices import strict
 from devices.circuit import circuit_from_record
 from devices.errors import DeviceError
-from devices.measurement import Conditions, Measurement, Step, Warmup
+from devices.measurement import LoadgenVerdict, Measurement, Step, Warmup
+from devices.state import conditions_from_record
 
-SCHEMA = 3
-#: The schema before circuits, which is read as well.
-_WITHOUT_CIRCUIT = 2
+SCHEMA = 4
+#: Earlier schemas that are read as well: what they lack, and what that is then.
+_LACKED: Mapping[int, Mapping[str, object]] = {
+    2: {"circuit": None},
+    3: {"samples_per_query": 1, "loadgen": None},
+}
+#: What a step had before schema 4.
+_STEP_BEFORE_4 = ("name", "macs", "instructions", "cycles")
 
 
 def to_record(measurement: Measurement) -> dict[str, object]:
@@ -20,6 +27,10 @@ def to_record(measurement: Measurement) -> dict[str, object]:
     record = asdict(measurement)
     record["versions"] = dict(measurement.versions)
     record["absent"] = dict(measurement.absent)
+    if measurement.loadgen is not None:
+        record["loadgen"] = {**asdict(measurement.loadgen), "figures": dict(measurement.loadgen.figures)}
+    state = measurement.conditions
+    record["conditions"] = {**asdict(state), "settings": dict(state.settings), "absent": dict(state.absent)}
     return {"schema": SCHEMA, **record}
 
 
@@ -40,12 +51,15 @@ def from_json(text: str, where: str = "measurement") -> Measurement:
 def from_record(record: object, where: str = "measurement") -> Measurement:
     """Read the object that `to_record` made; see `from_json`."""
     schema = record.get("schema") if isinstance(record, dict) else None
-    if type(schema) is not int or schema not in (_WITHOUT_CIRCUIT, SCHEMA):
-        raise DeviceError(f"{where}: measurement schema {schema!r}; this version reads {SCHEMA}.")
-    names = tuple(f.name for f in fields(Measurement))
-    if schema == _WITHOUT_CIRCUIT:
-        names = tuple(name for name in names if name != "circuit")
-    body = {"circuit": None, **strict.fields(record, ("schema", *names), where)}
+    if type(schema) is not int or schema not in (*_LACKED, SCHEMA):
+        readable = ", ".join(str(number) for number in (*_LACKED, SCHEMA))
+        raise DeviceError(f"{where}: measurement schema {schema!r}; this version reads {readable}.")
+    current, lacked = (
+        schema == SCHEMA,
+        {k: v for old, keys in _LACKED.items() if schema <= old for k, v in keys.items()},
+    )
+    names = tuple(f.name for f in fields(Measurement) if f.name not in lacked)
+    body = {**lacked, **strict.fields(record, ("schema", *names), where)}
 
     def text(key: str) -> str:
         return strict.typed(body[key], str, f"{where}: {key}")
@@ -67,7 +81,7 @@ def from_record(record: object, where: str = "measurement") -> Measurement:
         method=text("method"),
         source=text("source"),
         started_at=text("started_at"),
-        conditions=_conditions(body["conditions"], f"{where}: conditions"),
+        conditions=conditions_from_record(body["conditions"], f"{where}: conditions", complete=current),
         warmup=None if body["warmup"] is None else _warmup(body["warmup"], f"{where}: warmup"),
         latency_s=_windows(body["latency_s"], f"{where}: latency_s"),
         instructions=integers("instructions"),
@@ -79,8 +93,23 @@ def from_record(record: object, where: str = "measurement") -> Measurement:
         ram_bytes=byte_count("ram_bytes"),
         stack_bytes=byte_count("stack_bytes"),
         absent=strict.words(body["absent"], f"{where}: absent"),
-        steps=tuple(_step(item, f"{where}: steps") for item in strict.typed(body["steps"], list, f"{where}: steps")),
+        steps=tuple(
+            _step(item, f"{where}: steps", timed=current)
+            for item in strict.typed(body["steps"], list, f"{where}: steps")
+        ),
         circuit=None if body["circuit"] is None else circuit_from_record(body["circuit"], f"{where}: circuit"),
+        samples_per_query=strict.count(body["samples_per_query"], f"{where}: samples_per_query"),
+        loadgen=None if body["loadgen"] is None else _verdict(body["loadgen"], f"{where}: loadgen"),
+    )
+
+
+def _verdict(value: object, where: str) -> LoadgenVerdict:
+    body = strict.fields(value, tuple(f.name for f in fields(LoadgenVerdict)), where)
+    return LoadgenVerdict(
+        valid=strict.typed(body["valid"], bool, f"{where}.valid"),
+        reasons=strict.typed(body["reasons"], str, f"{where}.reasons"),
+        figures=strict.words(body["figures"], f"{where}.figures"),
+        version=strict.typed(body["version"], str, f"{where}.version"),
     )
 
 
@@ -90,26 +119,15 @@ def _windows(value: object, where: str) -> tuple[tuple[float, ...], ...] | None:
     return tuple(strict.reals(window, where) for window in strict.typed(value, list, where))
 
 
-def _step(value: object, where: str) -> Step:
-    body = strict.fields(value, tuple(f.name for f in fields(Step)), where)
+def _step(value: object, where: str, *, timed: bool) -> Step:
+    names = tuple(f.name for f in fields(Step)) if timed else _STEP_BEFORE_4
+    body = {"time_s": None, **strict.fields(value, names, where)}
     counts = {key: body[key] for key in ("instructions", "cycles")}
     return Step(
         name=strict.typed(body["name"], str, f"{where}.name"),
         macs=strict.count(body["macs"], f"{where}.macs"),
         **{key: None if found is None else strict.count(found, f"{where}.{key}") for key, found in counts.items()},
-    )
-
-
-def _conditions(value: object, where: str) -> Conditions:
-    body = strict.fields(value, tuple(f.name for f in fields(Conditions)), where)
-    return Conditions(
-        cpu_model=strict.typed(body["cpu_model"], str, f"{where}.cpu_model"),
-        cores=strict.count(body["cores"], f"{where}.cores"),
-        system=strict.typed(body["system"], str, f"{where}.system"),
-        load_before=strict.real(body["load_before"], f"{where}.load_before"),
-        load_after=strict.real(body["load_after"], f"{where}.load_after"),
-        governor=strict.optional(body["governor"], str, f"{where}.governor"),
-        governor_reason=strict.optional(body["governor_reason"], str, f"{where}.governor_reason"),
+        time_s=None if body["time_s"] is None else strict.real(body["time_s"], f"{where}.time_s"),
     )
 
 

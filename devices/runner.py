@@ -14,19 +14,18 @@ from devices.errors import DeviceError
 from devices.estimated import read_estimate
 from devices.found import Found
 from devices.local import run_worker
-from devices.measurement import Conditions, Measurement, Step
+from devices.measurement import Measurement, Step
 from devices.part_files import load_graph, load_inputs
 from devices.pi import session as pi
 from devices.plan import Plan
 from devices.runtimes import find_machine
+from devices.state import Conditions
 from devices.synthesis.flow import silent
 from devices.synthesised import read_synthesis
 from devices.worker import versions
 from export.errors import ExportError
 from export.runtimes import verilator
 from quant.graph import macs
-
-SCENARIO = "single-stream"
 
 
 def profile(plan: Plan, root: Path = conditions.ROOT, say: Callable[[str], None] = silent) -> Measurement:
@@ -124,7 +123,7 @@ def _measurement(
         board=board.name,
         runtime=board.runtime,
         versions=found.versions,
-        scenario=SCENARIO,
+        scenario=plan.scenario,
         method=board.method,
         source=found.source,
         started_at=started.isoformat(timespec="seconds"),
@@ -141,6 +140,8 @@ def _measurement(
         stack_bytes=found.stack_bytes,
         steps=found.steps,
         circuit=found.circuit,
+        samples_per_query=found.samples_per_query,
+        loadgen=found.loadgen,
         absent=tuple(
             (name, dict(found.absent).get(name) or _reason(board, name, root))
             for name in sorted(METRICS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from devices.board import METRICS
-from devices.measurement import Conditions, Measurement, Warmup
+from devices.measurement import Measurement, Warmup
+from devices.state import Conditions
 
 CONDITIONS = Conditions("A CPU", 4, "Linux", 0.1, 0.2, None, "no cpufreq here")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from devices.measurement import Conditions, Measurement, Step
+from devices.measurement import Measurement, Step
 from devices.run_record import Accuracy, BundleRecord, RunRecord, SchemeRecord
+from devices.state import Conditions
 from export.parity import LayerDifference, Parity
 from quant.cost import Summary
 from tests.measurements import CONDITIONS, measurement

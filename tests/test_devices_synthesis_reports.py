@@ -132,15 +132,6 @@ def test_a_circuit_goes_through_json() -> None:
             circuit_from_record({**record, key: value}, "circuit")
 
 
-def test_records_from_before_circuits_are_read() -> None:
-    record = json.loads(to_json(measurement()))
-    assert record.pop("circuit") is None
-    old = json.dumps({**record, "schema": 2})
-    assert from_json(old) == measurement()
-    with pytest.raises(DeviceError, match="circuit"):
-        from_json(json.dumps({**record, "schema": 2, "circuit": None}))
-
-
 def test_what_a_budget_lacks_is_said() -> None:
     assert CIRCUIT.beyond == ()
     assert CIRCUIT.inferences_per_s == 200_000
@@ -210,4 +201,4 @@ def test_the_files_of_a_core(tmp_path: Path) -> None:
 
 
 def test_record_keys_are_stable() -> None:
-    assert to_record(measurement(circuit=CIRCUIT))["schema"] == 3
+    assert to_record(measurement(circuit=CIRCUIT))["schema"] == 4
