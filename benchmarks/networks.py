@@ -119,21 +119,32 @@ def fashion(work: Path) -> Network:
     dataset = load("fashion-mnist")
     path = work / "fashion.onnx"
     if not path.exists():
-        _train_fashion(dataset, path)
+        _train(dataset, path, width=28, blocks=4, epochs=3, batch=128)
     apply = dataset.preprocess.apply
     note = "calibrated on training images, tested on all 10,000 test images"
     calibration = apply(dataset.x_train[:FASHION_CALIBRATION])
     return Network("fashion", path, calibration, apply(dataset.x_test), dataset.y_test, note)
 
 
-def _train_fashion(dataset: Dataset, path: Path) -> None:
+def digits(work: Path) -> Network:
+    """The network of examples/digits.toml on scikit-learn's digits, trained once and kept in `work`."""
+    dataset = load("digits")
+    path = work / "digits.onnx"
+    if not path.exists():
+        _train(dataset, path, width=16, blocks=3, epochs=20, batch=64)
+    apply = dataset.preprocess.apply
+    note = "calibrated on training images, tested on all test images"
+    return Network("digits", path, apply(dataset.x_train), apply(dataset.x_test), dataset.y_test, note)
+
+
+def _train(dataset: Dataset, path: Path, *, width: int, blocks: int, epochs: int, batch: int) -> None:
     from edge.models import models
     from edge.onnx_file import to_onnx
     from edge.recipes.recipes import find_recipe
     from edge.train import Schedule, train
 
     shape = dataset.preprocess.shape
-    module = models.build(models.find_model("dscnn"), shape, len(dataset.labels), seed=0, width=28, blocks=4)
-    train(module, dataset, find_recipe("cross-entropy"), Schedule(epochs=3, batch=128, rate=0.2), show=False)
+    module = models.build(models.find_model("dscnn"), shape, len(dataset.labels), seed=0, width=width, blocks=blocks)
+    train(module, dataset, find_recipe("cross-entropy"), Schedule(epochs=epochs, batch=batch, rate=0.2), show=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     to_onnx(module, shape, path)
