@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devices.circuit import Circuit
-from devices.measurement import Step, Warmup
+from devices.measurement import LoadgenVerdict, Step, Warmup
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,5 @@ class Found:
     steps: tuple[Step, ...] = ()
     circuit: Circuit | None = None
     absent: tuple[tuple[str, str], ...] = ()
+    samples_per_query: int = 1
+    loadgen: LoadgenVerdict | None = None

@@ -10,16 +10,15 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from devices import tools
+from devices.conversation import Log, found
 from devices.errors import DeviceError
 from devices.found import Found
-from devices.measurement import Warmup
 from devices.plan import Plan, to_json
-from devices.protocol import PROTOCOL, decode
+from devices.protocol import SIDES
 
 _ROOT = str(Path(__file__).resolve().parent.parent)
 #: `python -m devices.worker`, but from this very installation, whatever lies in the working directory.
@@ -32,19 +31,13 @@ WORKER = (
 )
 
 
-@dataclass(slots=True)
-class Log:
-    """The records of one worker as they arrive."""
-
-    records: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        """Return the fields of every record of one type."""
-        return [record for found, record in self.records if found == kind]
-
-
 def run_worker(plan: Plan, source: str, argv: tuple[str, ...] = WORKER) -> Found:
-    """Start a worker with a plan and collect its records.
+    """Start a worker with a plan and return what it found; see `run_pairs`."""
+    return found(plan, _run(plan, argv), source)
+
+
+def run_pairs(plan: Plan, source: str, argv: tuple[str, ...] = WORKER) -> tuple[Found, Found]:
+    """Start a worker with a plan whose two parts take turns; return what it found for each, the plan's own first.
 
     Args:
         plan: what to run.
@@ -55,6 +48,11 @@ def run_worker(plan: Plan, source: str, argv: tuple[str, ...] = WORKER) -> Found
         DeviceError: the worker reports an error, dies (the message ends with the last line of its stderr), takes
             longer than `plan.limit_s`, or writes a record that is not right.
     """
+    log = _run(plan, argv)
+    return found(plan, log, source, SIDES[0]), found(plan, log, source, SIDES[1])
+
+
+def _run(plan: Plan, argv: tuple[str, ...]) -> Log:
     with tempfile.TemporaryFile() as stderr, _started(argv, stderr) as process:
         with _limited(process, plan) as expired:
             log = _converse(process, plan)
@@ -63,7 +61,7 @@ def run_worker(plan: Plan, source: str, argv: tuple[str, ...] = WORKER) -> Found
             raise DeviceError(f"the worker on {plan.board} did not end within {plan.limit_s:g} s and was stopped.")
         if code != 0 or not log.of("end"):
             raise DeviceError(f"the worker on {plan.board} {tools.ending(code)}: {_last_line(stderr)}")
-    return _found(plan, log, source)
+    return log
 
 
 @contextmanager
@@ -111,39 +109,8 @@ def _converse(process: subprocess.Popen[bytes], plan: Plan) -> Log:
     for line in process.stdout:
         if not line.endswith(b"\n"):
             break  # cut off in the middle: it died
-        kind, record = decode(line, len(log.records))
-        if kind == "error":
-            raise DeviceError(f"{plan.board}: {record['message']}")
-        _check_order(log, kind, record)
-        log.records.append((kind, record))
+        log.add(line, plan.board)
     return log
-
-
-def _check_order(log: Log, kind: str, record: dict[str, Any]) -> None:
-    last = log.records[-1][0] if log.records else None
-    allowed = {None: ("hello",), "hello": ("caps",), "caps": ("warm",), "warm": ("window",)}
-    if kind not in allowed.get(last, ("window", "end") if last == "window" else ()):
-        raise DeviceError(f"the worker sent '{kind}' after '{last}'.")
-    windows = len(log.of("window"))
-    if kind == "hello" and record["protocol"] != PROTOCOL:
-        raise DeviceError(f"the worker speaks protocol {record['protocol']}; this version speaks {PROTOCOL}.")
-    if (kind == "window" and record["i"] != windows) or (kind == "end" and record["windows"] != windows):
-        raise DeviceError(f"the worker's '{kind}' record does not fit the {windows} windows it sent before.")
-    if kind == "window" and not record["samples_ns"]:
-        raise DeviceError(f"window {windows} of the worker holds no samples.")
-
-
-def _found(plan: Plan, log: Log, source: str) -> Found:
-    windows = log.of("window")
-    if len(windows) != plan.windows:
-        raise DeviceError(f"the worker ran {len(windows)} windows; the plan asks for {plan.windows}.")
-    warm = log.of("warm")[0]
-    return Found(
-        source=source,
-        versions=log.of("caps")[0]["versions"],
-        warmup=Warmup(warm["open_ns"] / 1e9, warm["first_ns"] / 1e9, warm["total_ns"] / 1e9, warm["runs"]),
-        latency_s=tuple(tuple(ns / 1e9 for ns in window["samples_ns"]) for window in windows),
-    )
 
 
 def _last_line(stderr: IO[bytes]) -> str:

@@ -11,11 +11,14 @@ from devices import strict
 from devices.board import Board
 from devices.boards import BOARDS, boards_for, find_board
 from devices.errors import DeviceError
+from devices.scenario import SINGLE_STREAM, Scenario, find_scenario
 from export.bundle_read import Bundle, BundlePart
 
-SCHEMA = 1
+SCHEMA = 2
 #: Room for opening a part and for whatever else is not the timed work, in seconds.
 SPARE_S = 300.0
+#: Room for reaching the scenario's number of samples, however slow the part is, in seconds.
+COMPLETE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,15 @@ class NotedLayer:
     instance: str
     step: str
     cycles: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """The part that takes turns with a plan's own: digest of its bundle, folder, and what its files begin with."""
+
+    bundle: str
+    folder: Path
+    files: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,11 @@ class Plan:
         cycles, interval_cycles: what the exporter noted of clocks, of one inference and between two, or None.
         layers: which steps the instances of a core are, as the exporter noted them.
         stem: what the names of the part's files begin with, where that is not the part's name.
+        scenario: one of `devices.scenario.SCENARIOS`, by name.
+        complete: windows are added until the scenario's least number of samples is reached.
+        loadgen: MLPerf LoadGen puts the queries; `windows` times `window_s` is then its least duration.
+        versus: another part that takes turns with this one, window by window in the order A B B A, or None. `windows`
+            is then the number of windows of each.
     """
 
     bundle: str
@@ -61,6 +78,10 @@ class Plan:
     interval_cycles: int | None = None
     layers: tuple[NotedLayer, ...] = ()
     stem: str = ""
+    scenario: str = SINGLE_STREAM.name
+    complete: bool = False
+    loadgen: bool = False
+    versus: Versus | None = None
 
     def __post_init__(self) -> None:
         """Refuse lengths and counts that measure nothing."""
@@ -69,6 +90,9 @@ class Plan:
                 raise DeviceError(f"plan: {name} is {getattr(self, name)}; it must be above 0.")
         if not self.warmup_s >= 0:
             raise DeviceError(f"plan: warmup_s is {self.warmup_s}; it must be 0 or more.")
+        find_scenario(self.scenario)
+        if self.versus is not None and (self.loadgen or self.complete):
+            raise DeviceError("plan: two parts take turns in a fixed number of windows, not with loadgen or complete.")
 
     @property
     def files(self) -> str:
@@ -84,6 +108,9 @@ def plans(
     window_s: float = 0.2,
     warmup_s: float = 0.3,
     images: int = 2,
+    scenario: Scenario = SINGLE_STREAM,
+    complete: bool = False,
+    loadgen: bool = False,
 ) -> tuple[Plan, ...]:
     """Return one plan for every part of a bundle.
 
@@ -106,12 +133,15 @@ def plans(
             window_s=window_s,
             warmup_s=warmup_s,
             images=min(images, len(part.inputs)),
-            limit_s=SPARE_S + 2 * (warmup_s + windows * window_s),
+            limit_s=SPARE_S + 4 * (warmup_s + windows * window_s) + (COMPLETE_S if complete or loadgen else 0.0),
             arena_bytes=_noted(part, "arena_bytes"),
             cycles=_noted(part, "cycles"),
             interval_cycles=_noted(part, "interval_cycles"),
             layers=_layers(part),
             stem=part.stem,
+            scenario=scenario.name,
+            complete=complete,
+            loadgen=loadgen,
         )
         for part in bundle.parts
     )
@@ -141,13 +171,16 @@ def describe(plan: Plan) -> str:
     if board.transport == "synthesis":
         return f"part '{plan.part}' of {plan.bundle[:12]} on {board.name}: {board.summary}"
     if "latency" in board.metrics:
+        how += "" if plan.scenario == SINGLE_STREAM.name else f", {plan.scenario}"
+        how += " by LoadGen" if plan.loadgen else ""
         return f"{how}: warm-up {plan.warmup_s:g} s, then {plan.windows} windows of {plan.window_s:g} s"
     return f"{how}: {', '.join(board.metrics)} of {plan.images} inferences"
 
 
 def to_record(plan: Plan) -> dict[str, object]:
     """Turn a plan into an object that JSON can hold."""
-    return {"schema": SCHEMA, **asdict(plan), "folder": str(plan.folder)}
+    versus = None if plan.versus is None else {**asdict(plan.versus), "folder": str(plan.versus.folder)}
+    return {"schema": SCHEMA, **asdict(plan), "folder": str(plan.folder), "versus": versus}
 
 
 def to_json(plan: Plan) -> str:
@@ -177,7 +210,16 @@ def from_json(text: str | bytes) -> Plan:
         cycles=strict.optional(body["cycles"], int, "plan: cycles"),
         interval_cycles=strict.optional(body["interval_cycles"], int, "plan: interval_cycles"),
         layers=tuple(_noted_layer(item, "plan: layers") for item in strict.typed(body["layers"], list, "plan: layers")),
+        complete=strict.typed(body["complete"], bool, "plan: complete"),
+        loadgen=strict.typed(body["loadgen"], bool, "plan: loadgen"),
+        versus=None if body["versus"] is None else _versus(body["versus"], "plan: versus"),
     )
+
+
+def _versus(value: object, where: str) -> Versus:
+    body = strict.fields(value, tuple(f.name for f in fields(Versus)), where)
+    texts = {key: strict.typed(body[key], str, f"{where}.{key}") for key in ("bundle", "folder", "files")}
+    return Versus(texts["bundle"], Path(texts["folder"]), texts["files"])
 
 
 def _noted_layer(value: object, where: str) -> NotedLayer:
@@ -189,5 +231,8 @@ def _noted_layer(value: object, where: str) -> NotedLayer:
     )
 
 
+_TEXTS = ("bundle", "part", "target", "board", "stem", "scenario")
+
+
 def _texts(body: Mapping[str, object]) -> dict[str, str]:
-    return {key: strict.typed(body[key], str, f"plan: {key}") for key in ("bundle", "part", "target", "board", "stem")}
+    return {key: strict.typed(body[key], str, f"plan: {key}") for key in _TEXTS}

@@ -5,34 +5,33 @@ It runs in a process of its own so that a runtime's threads, memory and crashes 
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import os
 import platform
+import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import IO
 
-from devices import tools
+from devices import loadgen, tools
 from devices.board import Board
 from devices.boards import find_board
 from devices.errors import DeviceError
 from devices.null import NullSession
 from devices.part_files import load_graph, load_inputs
 from devices.plan import Plan, from_json
-from devices.protocol import PROTOCOL, encode
+from devices.protocol import PROTOCOL, SIDES, encode
 from devices.runtimes import find_runtime
+from devices.scenario import find_scenario
+from devices.timing import Ask, Clock, query, raw_clock, samples_of_query, warm_up, window
 from export.errors import ExportError
-from export.runtimes.session import Session
+from export.runtimes.session import Runtime
 from quant.errors import QuantError
 
-Clock = Callable[[], int]
-
 EXIT_INTERRUPTED = 130
-#: A window of a very fast part ends after so many inferences, or raw samples would fill the disk.
-MAX_SAMPLES = 5000
 
 
 @dataclass(slots=True)
@@ -49,9 +48,24 @@ class Writer:
         self.seq += 1
 
 
-def raw_clock() -> int:
-    """Return nanoseconds of a clock that no time service slews."""
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A part that is open: which side of a comparison it is, what runs one inference, its clock, how long it took."""
+
+    side: str
+    infer: Ask
+    clock: Clock
+    open_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A part that is warm: what runs one query, and how many samples a query has."""
+
+    side: str
+    ask: Ask
+    clock: Clock
+    samples_per_query: int
 
 
 def versions(board: Board) -> dict[str, str]:
@@ -66,68 +80,77 @@ def versions(board: Board) -> dict[str, str]:
 
 
 def serve(plan: Plan, writer: Writer) -> None:
-    """Open the plan's part, warm it up, run its windows, and write a record of each."""
+    """Open what the plan asks for, warm it up, run its windows, and write a record of each."""
     board = find_board(plan.board)
     writer.write("hello", {"protocol": PROTOCOL, "runner": "python", "pid": os.getpid()})
     runtime = find_runtime(board.runtime)
     reason = runtime.missing()
     if reason:
         raise DeviceError(f"it cannot be used here: {reason}.")
-    graph = load_graph(plan.folder)
-    codes = load_inputs(plan.folder, graph)[:1]
-    begin = raw_clock()
-    session = runtime.open(plan.folder, plan.files, graph)
-    open_ns = raw_clock() - begin
-    try:
+    with ExitStack() as stack:
+        opened = [_open(stack, runtime, side, folder, files) for side, folder, files in _parts(plan)]
         writer.write("caps", {"runtime": board.runtime, "versions": versions(board)})
-        infer, clock = session.timed(codes), _clock(session)
-        writer.write("warm", _warm(infer, clock, plan, 0 if isinstance(session, NullSession) else open_ns))
-        for index in range(plan.windows):
-            writer.write("window", {"i": index, **asdict(window(infer, clock, plan.window_s))})
-        writer.write("end", {"windows": plan.windows})
-    finally:
-        session.close()
+        ready = [_warm(plan, item, writer) for item in opened]
+        windows = _by_loadgen(plan, opened[0], writer) if plan.loadgen else _windows(plan, ready, writer)
+        writer.write("end", {"windows": windows})
 
 
-def _clock(session: Session) -> Clock:
-    return session.clock.read_ns if isinstance(session, NullSession) else raw_clock
+def _parts(plan: Plan) -> list[tuple[str, Path, str]]:
+    """Return side, folder and file stem of every part that the plan runs."""
+    own = (SIDES[0], plan.folder, plan.files)
+    other = plan.versus
+    return [own] if other is None else [own, (SIDES[1], other.folder, other.files)]
 
 
-def _warm(infer: Callable[[], None], clock: Clock, plan: Plan, open_ns: int) -> dict[str, object]:
-    first = window(infer, clock, 0.0).samples_ns[0]
-    total, runs = first, 1
-    while total < plan.warmup_s * 1e9:
-        rest = window(infer, clock, plan.warmup_s - total / 1e9).samples_ns
-        total, runs = total + sum(rest), runs + len(rest)
-    return {"open_ns": open_ns, "first_ns": first, "total_ns": total, "runs": runs}
+def _open(stack: ExitStack, runtime: Runtime, side: str, folder: Path, files: str) -> Opened:
+    graph = load_graph(folder)
+    codes = load_inputs(folder, graph)[:1]
+    begin = raw_clock()
+    session = runtime.open(folder, files, graph)
+    open_ns = raw_clock() - begin
+    stack.callback(session.close)
+    if isinstance(session, NullSession):
+        return Opened(side, session.timed(codes), session.clock.read_ns, 0)
+    return Opened(side, session.timed(codes), raw_clock, open_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When a window began and ended, and the duration of every inference in it, in nanoseconds."""
-
-    t0_ns: int
-    t1_ns: int
-    samples_ns: list[int]
+def _warm(plan: Plan, part: Opened, writer: Writer) -> Ready:
+    found = warm_up(part.infer, part.clock, plan.warmup_s)
+    writer.write("warm", {"side": part.side, "open_ns": part.open_ns, **asdict(found)})
+    samples = samples_of_query(find_scenario(plan.scenario), found, plan.window_s)
+    return Ready(part.side, query(part.infer, samples), part.clock, samples)
 
 
-def window(infer: Callable[[], None], clock: Clock, length_s: float) -> Window:
-    """Time single inferences for `length_s` or MAX_SAMPLES, at least one; the garbage collector rests meanwhile."""
-    samples: list[int] = []
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        start = end = clock()
-        stop = start + round(length_s * 1e9)
-        while (end < stop and len(samples) < MAX_SAMPLES) or not samples:
-            begin = clock()
-            infer()
-            end = clock()
-            samples.append(end - begin)
-    finally:
-        if collecting:
-            gc.enable()
-    return Window(start, end, samples)
+def _windows(plan: Plan, ready: list[Ready], writer: Writer) -> int:
+    """Run the windows, A B B A where there are two parts; return how many there were."""
+    scenario = find_scenario(plan.scenario)
+    least = scenario.min_samples if plan.complete else 0
+    count = samples = 0
+    for part in _turns(ready):
+        if count >= plan.windows * len(ready) and samples >= least:
+            break
+        length_s = 0.0 if scenario.samples_per_query is None else plan.window_s
+        found = window(part.ask, part.clock, length_s)
+        about = {"i": count, "side": part.side, "samples_per_query": part.samples_per_query}
+        writer.write("window", {**about, **asdict(found)})
+        count, samples = count + 1, samples + len(found.samples_ns) * part.samples_per_query
+    return count
+
+
+def _turns(ready: list[Ready]) -> Iterator[Ready]:
+    """Yield whose turn it is, for ever: A A A, or A B B A A B B A, which cancels a drift that is linear."""
+    while True:
+        yield from ready
+        yield from reversed(ready)
+
+
+def _by_loadgen(plan: Plan, part: Opened, writer: Writer) -> int:
+    seen = window(part.infer, part.clock, plan.warmup_s)
+    windows, verdict = loadgen.drive(plan, part.infer, statistics.median(seen.samples_ns))
+    for index, found in enumerate(windows):
+        writer.write("window", {"i": index, "side": part.side, **asdict(found)})
+    writer.write("loadgen", {**asdict(verdict), "figures": dict(verdict.figures)})
+    return len(windows)
 
 
 def main() -> int:

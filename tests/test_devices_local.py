@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devices import local, worker
+from devices import conversation, timing, worker
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.local import WORKER, run_worker
@@ -21,10 +21,15 @@ from devices.protocol import RECORDS, decode, encode
 from tests.parts import short_plan, write_part
 
 GOOD = {
-    "hello": {"protocol": 1, "runner": "python", "pid": 1},
+    "hello": {"protocol": 2, "runner": "python", "pid": 1},
     "caps": {"runtime": "null", "versions": {"python": "3"}},
-    "warm": {"open_ns": 1, "first_ns": 2, "total_ns": 3, "runs": 1},
-    "window": {"i": 0, "t0_ns": 0, "t1_ns": 9, "samples_ns": [4, 5]},
+    "warm": {"side": "a", "open_ns": 1, "first_ns": 2, "total_ns": 3, "runs": 1},
+    "window": {"i": 0, "side": "a", "t0_ns": 0, "t1_ns": 9, "samples_per_query": 1, "samples_ns": [4, 5]},
+    "sensor": {"name": "VDD_IN", "t_ns": [1, 2], "values": [4800, -0.5]},
+    "mark": {"name": "window 0", "t_ns": 5},
+    "progress": {"done": 1, "of": 3},
+    "loadgen": {"valid": True, "reasons": "", "figures": {"result_query_count": "64"}, "version": "6"},
+    "self_test": {"vectors": 4, "codes_equal": 4, "top1_equal": 4},
     "end": {"windows": 3},
     "error": {"kind": "DeviceError", "message": "no"},
 }
@@ -136,7 +141,7 @@ def test_an_interrupt_leaves_no_worker_behind(monkeypatch: pytest.MonkeyPatch) -
         raise KeyboardInterrupt
 
     before = _children()
-    monkeypatch.setattr(local, "decode", interrupted)
+    monkeypatch.setattr(conversation, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_worker(short_plan(Path("/x"), "null", "any"), "a fake", _fake("begin(); time.sleep(60)"))
     assert _children() == before
@@ -181,11 +186,11 @@ def test_a_window_lasts_as_long_as_asked_and_keeps_every_sample() -> None:
         nonlocal now
         now += 7
 
-    found = worker.window(infer, lambda: now, 100e-9)
+    found = timing.window(infer, lambda: now, 100e-9)
     assert found.samples_ns == [7] * 15
     assert (found.t0_ns, found.t1_ns) == (0, 105)
-    assert worker.window(infer, lambda: now, 0.0).samples_ns == [7]
-    assert len(worker.window(infer, lambda: now, 1.0).samples_ns) == worker.MAX_SAMPLES
+    assert timing.window(infer, lambda: now, 0.0).samples_ns == [7]
+    assert len(timing.window(infer, lambda: now, 1.0).samples_ns) == timing.MAX_SAMPLES
 
 
 def test_the_writer_counts_and_refuses_wrong_records() -> None:
