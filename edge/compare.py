@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from devices.board import MEMORIES
+from devices.comparable import differing_conditions, differing_versions, is_exact
 from devices.doubts import doubts
+from devices.latency_ratio import LEAST_WINDOWS, latency_ratio, verdict, window_medians
 from devices.measurement import Measurement
 from devices.report import units
 from devices.report.joined import entries
@@ -22,15 +24,6 @@ from edge.comparison import (
     LatencyChange,
     ParityChange,
     SizeChange,
-)
-from edge.latency_ratio import (
-    LEAST_WINDOWS,
-    differing_conditions,
-    differing_versions,
-    is_exact,
-    latency_ratio,
-    verdict,
-    window_medians,
 )
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 import pytest
 from rich.console import Console
 
+from devices.latency_ratio import TOLERANCE, Ratio, latency_ratio, verdict
 from devices.run_record import RunRecord
 from edge.compare import compare, comparison_table
 from edge.comparison import NOT_COMPARED, CountChange, LatencyChange
-from edge.latency_ratio import TOLERANCE, Ratio, latency_ratio, verdict
 from tests import run_records
 from tests.run_records import E4M3, INT8, latencies
 

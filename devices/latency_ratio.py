@@ -1,4 +1,4 @@
-"""Is a latency the same, faster or slower? A ratio with a bootstrap interval, or the condition that forbids comparing.
+"""Is a latency the same, faster or slower? A ratio with a bootstrap interval, from the medians of windows.
 
 Windows are the unit: samples within a window are correlated. Two runs are not interleaved, so that a drift of the
 machine between them looks like a change; the tolerance absorbs small drifts, and doubts about either run are listed.
@@ -30,41 +30,6 @@ class Ratio:
     value: float
     low: float
     high: float
-
-
-def differing_conditions(base: Measurement, other: Measurement) -> tuple[str, ...]:
-    """Name every condition that differs, with both values; latencies may be compared only when there is none."""
-    ours, theirs = base.conditions, other.conditions
-    kind = (
-        ("board", base.board, other.board),
-        ("runtime", base.runtime, other.runtime),
-        ("method", base.method, other.method),
-        ("scenario", base.scenario, other.scenario),
-    )
-    machine = (
-        ("CPU model", ours.cpu_model, theirs.cpu_model),
-        ("cores", ours.cores, theirs.cores),
-        ("system", ours.system, theirs.system),
-        ("governor", ours.governor or "unknown", theirs.governor or "unknown"),
-    )
-    pairs = kind if is_exact(base) and is_exact(other) else (*kind, *machine)
-    named = [f"{name}: {old} against {new}" for name, old, new in pairs if old != new]
-    return (*named, *differing_versions(base, other))
-
-
-def is_exact(measurement: Measurement) -> bool:
-    """Whether a latency follows from a netlist: it does not vary, and no machine takes part in it."""
-    return measurement.method == "synthesised"
-
-
-def differing_versions(base: Measurement, other: Measurement) -> tuple[str, ...]:
-    """Name every runtime, tool or package whose version differs."""
-    ours, theirs = dict(base.versions), dict(other.versions)
-    return tuple(
-        f"{name} version: {ours.get(name, 'none')} against {theirs.get(name, 'none')}"
-        for name in sorted(ours.keys() | theirs.keys())
-        if ours.get(name) != theirs.get(name)
-    )
 
 
 def window_medians(measurement: Measurement) -> tuple[float, ...]:
