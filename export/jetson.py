@@ -47,7 +47,7 @@ _FP16 = Capability(weights=_EVERY_FORMAT, activations=_EVERY_FORMAT, operators=_
 
 
 def write(profile: Profile, source: Source, folder: Path) -> Facts:
-    """Write `NAME.onnx`, `build.sh`, `run.sh`, `selftest.py` and its vectors for one board.
+    """Write `NAME.onnx`, `build.sh`, `run.sh`, `profile.sh`, `selftest.py` and its vectors for one board.
 
     Raises:
         ExportError: the board cannot take the graph, the linter finds an error (then nothing is written), or FP16 is
@@ -100,10 +100,11 @@ def _model(profile: Profile, source: Source) -> Any:
 
 
 def _write_scripts(profile: Profile, name: str, folder: Path) -> None:
-    from export.jetson_script import build_script, run_script
+    from export.jetson_shell import build_script, profile_script, run_script
 
     write_text(folder / "build.sh", build_script(profile, name))
     write_text(folder / "run.sh", run_script(profile, name))
+    write_text(folder / "profile.sh", profile_script(profile, name))
 
 
 def _target(profile: Profile) -> Target:

@@ -16,7 +16,8 @@ class Profile:
     `opset` is what is written, `opset_max` what the importer takes. `types` are the integer and float types a
     QuantizeLinear may have; empty means that the GPU has no int8 arithmetic. `three_inputs` says that Q/DQ need their
     zero point. `blocked_scales` says that scales of the input's rank are taken. `l4t` are first fields of
-    `/etc/nv_tegra_release` versions that fit.
+    `/etc/nv_tegra_release` versions that fit. `dla` says that some boards of the family have a DLA which this TensorRT
+    drives; which ones, the runtime on the device knows.
     """
 
     target: str
@@ -30,7 +31,13 @@ class Profile:
     types: tuple[str, ...]
     three_inputs: bool
     blocked_scales: bool = False
+    dla: bool = False
     note: str = ""
+
+    @property
+    def fp8(self) -> bool:
+        """Whether the GPU computes FP8 (E4M3FN): compute capability 8.9 and above."""
+        return "FLOAT8E4M3FN" in self.types
 
     @property
     def precision(self) -> str:
@@ -56,6 +63,7 @@ ORIN = Profile(
     types=("INT8", "INT4"),
     three_inputs=False,
     blocked_scales=True,
+    dla=True,
 )
 NANO = Profile(
     target="jetson-nano",
@@ -92,6 +100,7 @@ XAVIER = Profile(
     opset_max=13,
     types=("INT8",),
     three_inputs=True,
+    dla=True,
     note="JetPack 5 on a Xavier has TensorRT 8.4 or 8.5: use jetson-orin-jp5, which has that command line.",
 )
 ORIN_JETPACK5 = Profile(
@@ -105,6 +114,7 @@ ORIN_JETPACK5 = Profile(
     opset_max=17,
     types=("INT8",),
     three_inputs=True,
+    dla=True,
     note="The pairing of JetPack 5.1 with TensorRT 8.5 was not checked in a source.",
 )
 ORIN_JETPACK60 = Profile(
@@ -118,6 +128,7 @@ ORIN_JETPACK60 = Profile(
     opset_max=17,
     types=("INT8",),
     three_inputs=True,
+    dla=True,
     note="The pairing of JetPack 6.0 with TensorRT 8.6 was not checked in a source.",
 )
 ORIN_JETPACK72 = Profile(

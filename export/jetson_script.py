@@ -1,7 +1,8 @@
-"""The build and run scripts of a Jetson part: trtexec with every flag that changes a figure written out.
+"""The trtexec command lines of a Jetson part, with every flag that changes a figure written out.
 
 Flags were read in the option parsers of TensorRT 8.2 to 11.1. Defaults changed between generations (TensorRT 11 leaves
-data transfers out, and switches spin wait and CUDA graphs on), so none is left to its default.
+data transfers out, and switches spin wait and CUDA graphs on), so none is left to its default. `jetson_build` and
+`jetson_shell` make scripts of them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,6 @@ from dataclasses import dataclass
 from export.errors import ExportError
 from export.jetson_profiles import Profile
 
-#: TRTEXEC, else the one on PATH, else where JetPack puts it.
-_TOOL = """TRTEXEC="${TRTEXEC:-$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)}"
-if ! command -v "$TRTEXEC" >/dev/null 2>&1; then
-  echo "$0: no trtexec at $TRTEXEC; install JetPack's TensorRT, or set TRTEXEC to the full path of trtexec." >&2
-  exit 2
-fi"""
 _WORKSPACE_MB = 1024
 
 
@@ -75,7 +70,7 @@ def command_line(profile: Profile) -> CommandLine:
 
 
 def build_flags(profile: Profile, name: str) -> tuple[str, ...]:
-    """Return trtexec's arguments that build `name.plan` from `name.onnx`."""
+    """Return trtexec's arguments that build `name.plan` from `name.onnx`; tactics are kept in a timing cache."""
     line = command_line(profile)
     return (
         f"--onnx={name}.onnx",
@@ -88,13 +83,20 @@ def build_flags(profile: Profile, name: str) -> tuple[str, ...]:
     )
 
 
-def run_flags(profile: Profile, name: str) -> tuple[str, ...]:
-    """Return trtexec's arguments that time `name.plan`: latency with data transfers, spin wait and CUDA graph."""
+def run_flags(profile: Profile, name: str, *, duration_s: int = 10, warmup_ms: int = 500) -> tuple[str, ...]:
+    """Return trtexec's arguments that time `name.plan`: latency with data transfers, spin wait and CUDA graph.
+
+    Args:
+        profile: the board.
+        name: the part.
+        duration_s: how long it infers at least, in whole seconds: older generations take no others.
+        warmup_ms: inferences of the first milliseconds are thrown away.
+    """
     line = command_line(profile)
     return (
         f"--loadEngine={name}.plan",
-        "--warmUp=500",
-        "--duration=10",
+        f"--warmUp={warmup_ms}",
+        f"--duration={duration_s}",
         "--iterations=100",
         line.percentiles,
         f"--exportTimes={name}.times.json",
@@ -109,28 +111,32 @@ def transfer_flags(profile: Profile) -> tuple[str, ...]:
     return tuple(flag for flag in command_line(profile).timing if flag == "--includeDataTransfers")
 
 
-def build_script(profile: Profile, name: str) -> str:
-    """Return `build.sh`."""
-    return _script(
-        f"Builds {name}.plan on the board. {_board(profile)}.",
-        "An engine fits one GPU and one TensorRT version: build it again after every update.",
-        build_flags(profile, name),
+def profile_flags(profile: Profile, name: str) -> tuple[str, ...]:
+    """Return trtexec's arguments that time each layer of `name.plan`.
+
+    A run of its own, without CUDA graph: the profiler waits behind every layer, so that trtexec then gives no latency
+    of the whole.
+    """
+    timing = command_line(profile).timing
+    graph_off = ("--noCudaGraph",) if "--useCudaGraph" not in timing else ()
+    return (
+        f"--loadEngine={name}.plan",
+        "--warmUp=200",
+        "--duration=0",
+        "--iterations=100",
+        f"--exportProfile={name}.profile.json",
+        "--profilingVerbosity=detailed",
+        *(flag for flag in timing if flag != "--useCudaGraph"),
+        *graph_off,
     )
 
 
-def run_script(profile: Profile, name: str) -> str:
-    """Return `run.sh`."""
-    return _script(
-        f"Times {name}.plan on the board. {_board(profile)}.",
-        f"Latency includes data transfers. Every sample goes to {name}.times.json.",
-        run_flags(profile, name),
-    )
-
-
-def _board(profile: Profile) -> str:
-    return f"{profile.board}, JetPack {profile.jetpack}, TensorRT {profile.tensorrt}"
-
-
-def _script(first: str, second: str, flags: tuple[str, ...]) -> str:
-    command = " \\\n  ".join(('"$TRTEXEC"', *flags))
-    return f'#!/bin/sh\n# {first}\n# {second}\nset -eu\ncd "$(dirname "$0")"\n{_TOOL}\n{command}\n'
+def timing_settings(profile: Profile) -> dict[str, bool]:
+    """Return what the flags of `run_flags` come to, as trtexec's log calls it: the same for every generation."""
+    line = command_line(profile)
+    on_by_default = line.generation == "11"
+    return {
+        "Data transfers": not on_by_default or "--includeDataTransfers" in line.timing,
+        "Spin-wait": (on_by_default and "--noSpinWait" not in line.timing) or "--useSpinWait" in line.timing,
+        "CUDA Graph": (on_by_default and "--noCudaGraph" not in line.timing) or "--useCudaGraph" in line.timing,
+    }

@@ -73,6 +73,8 @@ def compare(plan: Any, vector: Any, tool: str) -> Any:
         path.unlink()
     command = [tool, f"--loadEngine={plan['name']}.plan", f"--loadInputs={plan['input']}:{vector['file']}"]
     short = ["--iterations=1", "--warmUp=0", "--duration=0", *plan["run_flags"]]
+    if os.environ.get("DLA_CORE"):
+        short.append("--useDLACore=" + os.environ["DLA_CORE"])
     output_of([*command, f"--exportOutput={path}", *short], tool)
     found = [entry for entry in read_outputs(path.read_text()) if entry["name"] == plan["output"]]
     if not found:

@@ -92,9 +92,10 @@ def answer(tool: Path, plan: dict[str, Any], change: Callable[[int, list[Any]], 
 
 
 def calls(tool: Path) -> list[list[str]]:
-    """Return the arguments of each call so far."""
+    """Return the arguments of each call so far, without those that only asked for the version."""
     file = tool.parent / "calls.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [call for call in found if call != ["--help"]]
 
 
 def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

@@ -16,8 +16,9 @@ import pytest
 from export.errors import ExportError
 from export.jetson_profiles import NANO, ORIN, ORIN_JETPACK5, ORIN_JETPACK60, ORIN_JETPACK72, PROFILES, THOR, XAVIER
 from export.jetson_profiles import Profile as Board
-from export.jetson_script import build_flags, build_script, run_flags, run_script
+from export.jetson_script import build_flags, profile_flags, run_flags, timing_settings
 from export.jetson_selftest import DEFAULT_TOOL, tensorrt_version
+from export.jetson_shell import build_script, profile_script, run_script
 from tests.jetson_board import answer, calls, run, trtexec, write_toy
 
 _CACHE = "--timingCacheFile=m.timing.cache --profilingVerbosity=detailed --saveEngine=m.plan"
@@ -56,6 +57,80 @@ def test_the_run_command_line(profile: Board, line: str) -> None:
     assert " ".join(run_flags(profile, "m")) == line
 
 
+PROFILE_END = {"11": "--includeDataTransfers --noCudaGraph"}
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=[p.target for p in PROFILES])
+def test_layers_are_timed_in_a_run_without_cuda_graph(profile: Board) -> None:
+    """With a profiler trtexec gives no latency, so nothing asks for one; the engine is the same."""
+    start = "--loadEngine=m.plan --warmUp=200 --duration=0 --iterations=100 --exportProfile=m.profile.json"
+    end = PROFILE_END.get(profile.generation, "--useSpinWait")
+    assert " ".join(profile_flags(profile, "m")) == f"{start} --profilingVerbosity=detailed {end}"
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=[p.target for p in PROFILES])
+def test_every_generation_times_the_same_thing(profile: Board) -> None:
+    assert timing_settings(profile) == {"Data transfers": True, "Spin-wait": True, "CUDA Graph": True}
+    assert run_flags(profile, "m", duration_s=3, warmup_ms=7)[1:3] == ("--warmUp=7", "--duration=3")
+
+
+def test_an_engine_is_built_again_only_when_something_changed(tmp_path: Path) -> None:
+    """ONNX file, TensorRT version, flags or the engine itself; a failed build leaves no engine that looks fit."""
+    tool, part = trtexec(tmp_path / "bin"), tmp_path / "part"
+    part.mkdir()
+    (part / "m.onnx").write_text("a model")
+
+    def build(profile: Board = ORIN, **environment: str) -> tuple[int, bool]:
+        (part / "build.sh").write_text(build_script(profile, "m"))
+        before = len(calls(tool))
+        done = run(["sh", str(part / "build.sh")], TRTEXEC=str(tool), **environment)
+        assert ("not built again" in done.stdout) == (len(calls(tool)) == before)
+        return done.returncode, len(calls(tool)) > before
+
+    assert [build(), build()] == [(0, True), (0, False)]
+    (part / "m.onnx").write_text("another model")
+    assert [build(), build()] == [(0, True), (0, False)]
+    trtexec(tmp_path / "bin", "v8503")
+    assert [build(), build()] == [(0, True), (0, False)]
+    assert [build(XAVIER), build(XAVIER)] == [(0, True), (0, False)]
+    assert [build(XAVIER, DLA_CORE="0"), build(XAVIER, DLA_CORE="0")] == [(0, True), (0, False)]
+    assert calls(tool)[-1][-2:] == ["--useDLACore=0", "--allowGPUFallback"]
+    (part / "m.plan").unlink()
+    assert build(XAVIER) == (0, True)
+    trtexec(tmp_path / "bin", "v8504", status=1)
+    assert build(XAVIER) == (1, True)
+    trtexec(tmp_path / "bin", "v8503")
+    assert build(XAVIER) == (0, True)
+
+
+def test_a_version_that_is_not_said_is_never_cached(tmp_path: Path) -> None:
+    tool = tmp_path / "trtexec"
+    tool.write_text(
+        '#!/bin/sh\nfor w in "$@"; do case $w in --saveEngine=*) echo x >m.plan; echo built ;; esac; done\n'
+    )
+    tool.chmod(0o755)
+    (tmp_path / "m.onnx").write_text("a model")
+    (tmp_path / "build.sh").write_text(build_script(ORIN, "m"))
+    assert [run(["sh", str(tmp_path / "build.sh")], TRTEXEC=str(tool)).stdout for _ in "ab"] == ["built\n"] * 2
+
+
+@pytest.mark.parametrize("name", ["build.sh", "run.sh", "profile.sh"])
+def test_a_dla_core_needs_a_board_with_a_dla(name: str, tmp_path: Path) -> None:
+    """The sources disagree on which releases drive it, so the part offers it and the runtime on the board decides."""
+    script = {"build.sh": build_script, "run.sh": run_script, "profile.sh": profile_script}[name]
+    tool, path = trtexec(tmp_path / "bin"), tmp_path / name
+    (tmp_path / "m.onnx").write_text("a model")
+    for profile in (NANO, ORIN_JETPACK72, THOR):
+        path.write_text(script(profile, "m"))
+        done = run(["sh", str(path)], TRTEXEC=str(tool), DLA_CORE="0")
+        assert (done.returncode, "no DLA" in done.stderr, calls(tool)) == (2, True, [])
+    path.write_text(script(ORIN, "m"))
+    done = run(["sh", str(path)], TRTEXEC=str(tool), DLA_CORE="0 --fp16")
+    assert (done.returncode, "number of a DLA core" in done.stderr, calls(tool)) == (2, True, [])
+    assert run(["sh", str(path)], TRTEXEC=str(tool), DLA_CORE="1").returncode == 0
+    assert "--useDLACore=1" in calls(tool)[-1]
+
+
 def test_every_generation_is_tested_above() -> None:
     generations = {profile.generation for profile in PROFILES}
     assert {p.generation for p, _ in BUILD} == {p.generation for p, _ in RUN} == generations
@@ -75,7 +150,8 @@ def test_tensorrt_11_gets_no_precision_flag_and_no_ignored_one() -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=[p.target for p in PROFILES])
 def test_scripts_are_posix_shell(profile: Board, tmp_path: Path) -> None:
     """The shell parses them; dash, where there is one, takes no other dialect."""
-    for name, text in (("build.sh", build_script(profile, "m")), ("run.sh", run_script(profile, "m"))):
+    scripts = {"build.sh": build_script, "run.sh": run_script, "profile.sh": profile_script}
+    for name, text in ((name, script(profile, "m")) for name, script in scripts.items()):
         path = tmp_path / name
         path.write_text(text)
         for shell in ("sh", *(["dash"] if shutil.which("dash") else [])):
@@ -90,17 +166,21 @@ def test_the_scripts_pass_their_arguments_on(profile: Board, by: str, tmp_path: 
     tool, part = trtexec(tmp_path / "bin"), tmp_path / "a part"
     part.mkdir()
     path = f"{tool.parent}:{os.environ['PATH']}" if by == "PATH" else str(tool)
-    (part / "build.sh").write_text(build_script(profile, "m"))
-    (part / "run.sh").write_text(run_script(profile, "m"))
-    done = [run(["sh", str(part / name)], **{by: path}) for name in ("build.sh", "run.sh")]
-    assert [(d.returncode, d.stderr) for d in done] == [(0, "")] * 2
-    assert calls(tool) == [list(build_flags(profile, "m")), list(run_flags(profile, "m"))]
+    (part / "m.onnx").write_text("a model")
+    scripts = {"build.sh": build_script, "run.sh": run_script, "profile.sh": profile_script}
+    for name, script in scripts.items():
+        (part / name).write_text(script(profile, "m"))
+    done = [run(["sh", str(part / name)], **{by: path}) for name in scripts]
+    assert [(d.returncode, d.stderr) for d in done] == [(0, "")] * 3
+    flags = (build_flags(profile, "m"), run_flags(profile, "m"), profile_flags(profile, "m"))
+    assert calls(tool) == [list(line) for line in flags]
     assert (part / "m.plan").read_text() == "engine"
 
 
-@pytest.mark.parametrize("name", ["build.sh", "run.sh"])
+@pytest.mark.parametrize("name", ["build.sh", "run.sh", "profile.sh"])
 def test_a_missing_trtexec_is_said_clearly(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(build_script(ORIN, "m") if name == "build.sh" else run_script(ORIN, "m"))
+    scripts = {"build.sh": build_script, "run.sh": run_script, "profile.sh": profile_script}
+    (tmp_path / name).write_text(scripts[name](ORIN, "m"))
     done = run(["sh", str(tmp_path / name)], TRTEXEC="/nowhere/trtexec")
     assert done.returncode == 2
     assert "no trtexec at /nowhere/trtexec" in done.stderr

@@ -36,7 +36,15 @@ from tests.toys_fitted import fitted_graph, real_inputs
 BOARDS = tuple(zip(TARGETS, PROFILES, strict=True))
 INT8_BOARDS = tuple(pair for pair in BOARDS if pair[1].precision == "int8")
 HALF_BOARDS = tuple(pair for pair in BOARDS if pair[1].precision == "fp16")
-FILES = ["build.sh", "run.sh", "selftest.json", "selftest.py", "toy.onnx", *(f"selftest_{i}.bin" for i in range(8))]
+FILES = [
+    "build.sh",
+    "profile.sh",
+    "run.sh",
+    "selftest.json",
+    "selftest.py",
+    "toy.onnx",
+    *(f"selftest_{i}.bin" for i in range(8)),
+]
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
