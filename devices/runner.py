@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from devices.emulators.machine import Machine, open_part
 from devices.errors import DeviceError
 from devices.estimated import read_estimate
 from devices.found import Found
-from devices.local import run_worker
+from devices.local import run_pairs, run_worker
 from devices.measurement import Measurement, Step
 from devices.part_files import load_graph, load_inputs
 from devices.pi import session as pi
 from devices.plan import Plan
 from devices.runtimes import find_machine
+from devices.scenario import MULTI_STREAM, OFFLINE
 from devices.state import Conditions
 from devices.synthesis.flow import silent
 from devices.synthesised import read_synthesis
@@ -26,6 +28,9 @@ from devices.worker import versions
 from export.errors import ExportError
 from export.runtimes import verilator
 from quant.graph import macs
+
+#: Transports on which two parts are open in one process.
+TAKING_TURNS = ("local", "null")
 
 
 def profile(plan: Plan, root: Path = conditions.ROOT, say: Callable[[str], None] = silent) -> Measurement:
@@ -46,15 +51,46 @@ def profile(plan: Plan, root: Path = conditions.ROOT, say: Callable[[str], None]
     return _measurement(plan, board, found, started=started, state=state, root=root)
 
 
+def profile_pairs(plan: Plan, root: Path = conditions.ROOT) -> tuple[Measurement, Measurement]:
+    """Run a plan whose two parts take turns, window by window, in one process on one device.
+
+    Returns:
+        What was measured of the plan's own part, and of the other one; window i of both make a pair.
+
+    Raises:
+        DeviceError: no two parts can take turns on the board, or as `profile`.
+    """
+    board, versus = find_board(plan.board), plan.versus
+    if versus is None:
+        raise DeviceError("profile_pairs needs a plan with two parts.")
+    if board.transport not in TAKING_TURNS:
+        raise DeviceError(f"two bundles cannot take turns on board '{board.name}' ({board.transport}).")
+    started, earlier = datetime.now(UTC), conditions.before(root)
+    base, other = run_pairs(plan, f"{_source(board, plan)}, taking turns with another part")
+    state = conditions.after(earlier, root)
+    return (
+        _measurement(plan, board, base, started=started, state=state, root=root),
+        _measurement(replace(plan, bundle=versus.bundle), board, other, started=started, state=state, root=root),
+    )
+
+
+def _source(board: Board, plan: Plan) -> str:
+    """Say in words where latencies come from."""
+    if board.transport == "null":
+        return null.SOURCE
+    queries = {OFFLINE.name: "one query a window", MULTI_STREAM.name: "8 inferences a query"}
+    how = queries.get(plan.scenario, "one inference after another")
+    put = ", queries put by MLPerf LoadGen" if plan.loadgen else ""
+    return f"wall clock of {how}, {board.runtime}, batch 1{put}"
+
+
 def _run(board: Board, plan: Plan, say: Callable[[str], None]) -> Found:
     machine = find_machine(board)
     if machine is not None:
         return _count_instructions(board, machine, plan)
     match board.transport:
-        case "local":
-            return run_worker(plan, f"wall clock of one inference after another, {board.runtime}, batch 1")
-        case "null":
-            return run_worker(plan, null.SOURCE)
+        case "local" | "null":
+            return run_worker(plan, _source(board, plan))
         case "qemu-root":
             return _count_in_system(board, plan)
         case "estimate":
@@ -124,7 +160,7 @@ def _measurement(
         runtime=board.runtime,
         versions=found.versions,
         scenario=plan.scenario,
-        method=board.method,
+        method=found.method or board.method,
         source=found.source,
         started_at=started.isoformat(timespec="seconds"),
         conditions=state,
