@@ -22,7 +22,7 @@ _EMC_FILES = ("min_rate", "max_rate", "rate")
 #: Files that `read` looks at, for whoever fetches them from a device.
 GLOBS = (
     *(f"{_CPU}/cpufreq/policy*/{name}" for name in _CPU_FILES),
-    *(f"{_CPU}/cpu[0-9]*/cpufreq/{name}" for name in _CPU_FILES),
+    *(f"{_CPU}/cpu*/cpufreq/{name}" for name in _CPU_FILES),
     *(f"{_DEVFREQ}/*/{name}" for name in _DEVFREQ_FILES),
     *(f"{_EMC}/{name}" for name in _EMC_FILES),
 )
@@ -60,7 +60,7 @@ def joined(before: tuple[Domain, ...], after: tuple[Domain, ...]) -> tuple[Clock
 
 def _cpu_domains(root: Path) -> Iterator[Domain]:
     folders = sorted((root / _CPU / "cpufreq").glob("policy*"), key=sysfs.in_order)
-    for folder in folders or sorted((root / _CPU).glob("cpu[0-9]*/cpufreq"), key=sysfs.in_order):
+    for folder in folders or sorted((root / _CPU).glob("cpu*/cpufreq"), key=sysfs.in_order):
         name = folder.name if folder.name.startswith("policy") else folder.parent.name
         khz = [sysfs.integer(folder / file) for file in _CPU_FILES[1:]]
         yield Domain(name, sysfs.text(folder / _CPU_FILES[0]), *(None if f is None else 1000 * f for f in khz))

@@ -15,6 +15,14 @@ def text(path: Path) -> str | None:
     return (lines[0].strip() or None) if lines else None
 
 
+def raw(path: Path) -> str | None:
+    """Return a whole file as text, its NULs included; None when it is absent or unreadable."""
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
 def integer(path: Path) -> int | None:
     """Return the integer in a file; None when there is none. Hexadecimal only with 0x in front."""
     found = text(path)

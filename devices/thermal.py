@@ -12,9 +12,9 @@ _HWMON = "sys/class/hwmon"
 _CPU = "sys/devices/system/cpu"
 #: Counters of events since boot, by driver: x86 heat, over-current of Jetson Orin and Thor (`soctherm_oc`).
 _COUNTERS = (
-    f"{_CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count",
-    f"{_CPU}/cpu[0-9]*/thermal_throttle/package_throttle_count",
-    f"{_HWMON}/hwmon*/oc[0-9]*_event_cnt",
+    f"{_CPU}/cpu*/thermal_throttle/core_throttle_count",
+    f"{_CPU}/cpu*/thermal_throttle/package_throttle_count",
+    f"{_HWMON}/hwmon*/oc*_event_cnt",
 )
 #: How often the kernel made a cooling device slow something down, where its statistics are compiled in.
 _COOLING = f"{_ZONES}/cooling_device*/stats/total_trans"
