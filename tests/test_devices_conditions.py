@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devices import conditions, meters
+from devices import conditions
 
 
 def _write(root: Path, path: str, text: str) -> None:
@@ -29,28 +29,3 @@ def test_what_is_not_there_has_a_reason(tmp_path: Path) -> None:
     assert found.governor is None
     assert found.governor_reason is not None
     assert "scaling_governor does not exist" in found.governor_reason
-
-
-def test_no_meter_has_a_reason(tmp_path: Path) -> None:
-    assert [probe.available for probe in meters.probe(tmp_path)] == [False, False]
-    reason = meters.energy_reason(tmp_path)
-    assert reason.startswith("no meter on this machine")
-    assert "/sys/class/powercap" in reason
-    assert "/sys/class/hwmon" in reason
-
-
-def test_a_meter_that_is_there_is_named(tmp_path: Path) -> None:
-    _write(tmp_path, "sys/class/powercap/intel-rapl:0/energy_uj", "12345\n")
-    _write(tmp_path, "sys/class/hwmon/hwmon1/power1_input", "900000\n")
-    assert [probe.available for probe in meters.probe(tmp_path)] == [True, True]
-    assert "/sys/class/powercap/intel-rapl:0/energy_uj" in meters.energy_reason(tmp_path)
-    assert "does not read meters" in meters.energy_reason(tmp_path)
-
-
-def test_a_counter_that_cannot_be_read_is_no_meter(tmp_path: Path) -> None:
-    (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").mkdir(parents=True)
-    _write(tmp_path, "sys/class/hwmon/hwmon0/temp1_input", "41000\n")
-    rapl, hwmon = meters.probe(tmp_path)
-    assert not rapl.available
-    assert "cannot be read" in rapl.detail
-    assert not hwmon.available
