@@ -12,7 +12,8 @@ from devices.measurement import LoadgenVerdict, Step, Warmup
 class Found:
     """Raw results of one run, None where it gave nothing; `source` says in words where they come from.
 
-    `absent` is why this run lacks a metric that its board gives otherwise.
+    `absent` is why this run lacks a metric that its board gives otherwise. `method` is set where it is not the board's,
+    as for something that stands for a board.
     """
 
     source: str
@@ -31,3 +32,4 @@ class Found:
     absent: tuple[tuple[str, str], ...] = ()
     samples_per_query: int = 1
     loadgen: LoadgenVerdict | None = None
+    method: str | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from export.atomic import new_folder, write_file
 from export.bundle_read import ELASTIC, GRAPH, VECTORS, Bundle
+from export.embed.dut import dut_files
 from export.embed.files import PACKAGE_VERSION
 from export.embed.preprocess import has_table
 from export.embed.sample import sample_header
@@ -137,10 +138,17 @@ def zephyr_files(view: View) -> Files:
     }
 
 
+def device_files(view: View) -> Files:
+    """The part as a device under test: its C, the protocol, and a program that speaks it on standard streams."""
+    network = {file: text for file, text in view.files.items() if file in (f"{view.name}.c", f"{view.name}.h")}
+    return {**network, **dut_files(view.source)}
+
+
 FORMS = (
     Form("cmake", "CMake project: add_subdirectory, or install and find_package", cmake_files),
     Form("arduino", "Arduino library, one zip, with an example sketch", arduino_files, zipped=True),
     Form("zephyr", "Zephyr module with Kconfig and a sample", zephyr_files),
+    Form("dut", "MLPerf Tiny's serial protocol for a firmware, and for this machine", device_files),
 )
 
 
