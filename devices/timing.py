@@ -31,15 +31,15 @@ class Window:
     samples_ns: list[int]
 
 
-def window(ask: Ask, clock: Clock, length_s: float) -> Window:
-    """Time single queries for `length_s` or MAX_SAMPLES, at least one; the garbage collector rests meanwhile."""
+def window(ask: Ask, clock: Clock, length_s: float, most: int = MAX_SAMPLES) -> Window:
+    """Time single queries for `length_s` or `most` of them, at least one; the garbage collector rests meanwhile."""
     samples: list[int] = []
     collecting = gc.isenabled()
     gc.disable()
     try:
         start = end = clock()
         stop = start + round(length_s * 1e9)
-        while (end < stop and len(samples) < MAX_SAMPLES) or not samples:
+        while (end < stop and len(samples) < most) or not samples:
             begin = clock()
             ask()
             end = clock()
