@@ -105,4 +105,5 @@ def found(plan: Plan, log: Log, source: str, side: str = SIDES[0]) -> Found:
         latency_s=tuple(tuple(ns / 1e9 for ns in window["samples_ns"]) for window in windows),
         samples_per_query=sizes.pop(),
         loadgen=LoadgenVerdict(**verdicts[0]) if verdicts else None,
+        windows_ns=tuple((window["t0_ns"], window["t1_ns"]) for window in windows),
     )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from devices.circuit import Circuit
 from devices.measurement import LoadgenVerdict, Step, Warmup
+from devices.meters.energy import Energy
+from devices.state import Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,8 @@ class Found:
     """Raw results of one run, None where it gave nothing; `source` says in words where they come from.
 
     `absent` is why this run lacks a metric that its board gives otherwise. `method` is set where it is not the board's,
-    as for something that stands for a board.
+    as for something that stands for a board. `windows_ns` is when each window of `latency_s` began and ended, on the
+    runner's CLOCK_MONOTONIC_RAW. Where there was a meter, `energy` is there or its reason is in `absent`.
     """
 
     source: str
@@ -33,3 +36,6 @@ class Found:
     samples_per_query: int = 1
     loadgen: LoadgenVerdict | None = None
     method: str | None = None
+    windows_ns: tuple[tuple[int, int], ...] = ()
+    energy: Energy | None = None
+    state: Conditions | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from devices.board import METRICS
 from devices.circuit import Circuit
 from devices.errors import DeviceError
+from devices.meters.energy import Energy
 from devices.state import Conditions
 
 #: `synthesised`: what synthesis, place and route say of a netlist, with cycles that are simulated or exact by design.
@@ -77,6 +78,8 @@ class Measurement:
         absent: sorted pairs of every metric that is None, and why.
         samples_per_query: inferences of one query: 1 in single-stream, 8 in multi-stream, a window's in offline.
         loadgen: what MLPerf LoadGen said where it put the queries; None elsewhere.
+        energy: where `energy_j` comes from: meter, method of its own, net energy, uncertainty; None where there is no
+            energy, and in records of earlier schemas.
     """
 
     bundle: str
@@ -105,6 +108,7 @@ class Measurement:
     circuit: Circuit | None = None
     samples_per_query: int = 1
     loadgen: LoadgenVerdict | None = None
+    energy: Energy | None = None
 
     def __post_init__(self) -> None:
         """Refuse a value that is not there without a reason, and a reason for one that is."""
@@ -154,3 +158,5 @@ def _check_samples(measurement: Measurement) -> None:
         samples = getattr(measurement, name)
         if samples is not None and (not samples or any(sample == () for sample in samples)):
             raise DeviceError(f"measurement on {measurement.board}: {name} is there but holds no samples.")
+    if measurement.energy is not None and measurement.energy_j != measurement.energy.gross_j:
+        raise DeviceError(f"measurement on {measurement.board}: energy_j is not the gross energy of its meter.")

@@ -10,13 +10,14 @@ from devices import strict
 from devices.circuit import circuit_from_record
 from devices.errors import DeviceError
 from devices.measurement import LoadgenVerdict, Measurement, Step, Warmup
+from devices.meters.energy_record import energy_from_record
 from devices.state import conditions_from_record
 
 SCHEMA = 4
 #: Earlier schemas that are read as well: what they lack, and what that is then.
 _LACKED: Mapping[int, Mapping[str, object]] = {
     2: {"circuit": None},
-    3: {"samples_per_query": 1, "loadgen": None},
+    3: {"samples_per_query": 1, "loadgen": None, "energy": None},
 }
 #: What a step had before schema 4.
 _STEP_BEFORE_4 = ("name", "macs", "instructions", "cycles")
@@ -100,6 +101,7 @@ def from_record(record: object, where: str = "measurement") -> Measurement:
         circuit=None if body["circuit"] is None else circuit_from_record(body["circuit"], f"{where}: circuit"),
         samples_per_query=strict.count(body["samples_per_query"], f"{where}: samples_per_query"),
         loadgen=None if body["loadgen"] is None else _verdict(body["loadgen"], f"{where}: loadgen"),
+        energy=None if body["energy"] is None else energy_from_record(body["energy"], f"{where}: energy"),
     )
 
 

@@ -195,7 +195,7 @@ def _count(trace: Trace, window: EnergyWindow, meter: str) -> int:
     if inferences < 1:
         raise DeviceError(f"meter {meter}: the window from {t0:.6g} s holds no inference.")
     chosen = inside(trace, t0, t1)
-    count = chosen.stop - chosen.start
+    count: int = chosen.stop - chosen.start
     if count < LEAST_SAMPLES:
         said = f" The meter said: {trace.trouble}." if trace.trouble else ""
         raise DeviceError(

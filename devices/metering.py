@@ -1,0 +1,142 @@
+"""A meter beside a run on this machine: record while the worker works, then integrate its windows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from devices.board import Board
+from devices.errors import DeviceError
+from devices.found import Found
+from devices.meters.energy import Energy, EnergyWindow, energy_of
+from devices.meters.meter import Clock, Meter, Recording, raw_clock
+from devices.meters.meters import find_meter, own_meter
+
+#: What a meter that stands beside this machine can say of boards elsewhere: nothing.
+METERED = ("local",)
+
+Sleep = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """Which meter to read, and for how long to record the idle machine first.
+
+    Attributes:
+        meter: `NAME[:ARGUMENT]`; empty: the machine's own, if it has one.
+        idle_s: seconds; 0: no idle phase, and no net energy.
+        sleep, clock: how the idle phase passes; tests replace both.
+    """
+
+    meter: str = ""
+    idle_s: float = 0.0
+    sleep: Sleep = time.sleep
+    clock: Clock = raw_clock
+
+    def __post_init__(self) -> None:
+        """Refuse an idle phase of less than nothing."""
+        if not self.idle_s >= 0:
+            raise DeviceError(f"idle_s is {self.idle_s}; it must be 0 or more.")
+
+    def find(self, root: Path) -> Meter | None:
+        """Return the meter, None where nobody named one and the machine has none of its own."""
+        return find_meter(self.meter, root) if self.meter else own_meter(root)
+
+
+#: The machine's own meter, and no idle phase.
+OWN_METER = Metering()
+
+
+def run_metered(board: Board, root: Path, metering: Metering, run: Callable[[], Found]) -> Found:
+    """Run something on this machine with a meter beside it; without one where there is none.
+
+    A meter that fails never spoils the run: its reason then stands in `absent`, where the energy would be.
+
+    Raises:
+        DeviceError: the name of the meter is unknown, a meter was named for a board that is not this machine, or as
+            `run`.
+    """
+    if board.transport not in METERED:
+        if metering.meter:
+            raise DeviceError(
+                f"meter '{metering.meter}' reads this machine, but board '{board.name}' is {board.transport}; "
+                "measure energy on a local board, or leave --meter out."
+            )
+        return run()
+    meter = metering.find(root)
+    return run() if meter is None else _beside(meter, metering, run)
+
+
+def _beside(meter: Meter, metering: Metering, run: Callable[[], Found]) -> Found:
+    recorder = meter.record()
+    try:
+        recording = recorder.__enter__()
+    except DeviceError as error:
+        return _without(run(), meter, str(error))
+    try:
+        idle = _idle_phase(metering)
+        found = run()
+    except BaseException:
+        _leave(recorder)
+        raise
+    trouble = _leave(recorder)
+    if trouble:
+        return _without(found, meter, trouble)
+    try:
+        return replace(found, energy=energy_of_run(recording, meter.name, found, idle))
+    except DeviceError as error:
+        return _without(found, meter, str(error))
+
+
+def _without(found: Found, meter: Meter, reason: str) -> Found:
+    return replace(found, absent=(*found.absent, ("energy", f"meter {meter.name}: {reason}")))
+
+
+def _leave(recorder: AbstractContextManager[Recording]) -> str | None:
+    """End a recording; return why it did not end well."""
+    try:
+        recorder.__exit__(None, None, None)
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def _idle_phase(metering: Metering) -> tuple[float, float] | None:
+    if metering.idle_s == 0:
+        return None
+    begin = metering.clock()
+    metering.sleep(metering.idle_s)
+    return begin / 1e9, metering.clock() / 1e9
+
+
+def energy_of_run(recording: Recording, meter: str, found: Found, idle: tuple[float, float] | None) -> Energy:
+    """Return the energy of every window of a run.
+
+    Args:
+        recording: a recording on the clock of the run's windows.
+        meter: its name.
+        found: what the run gave, with its windows.
+        idle: when nothing ran, in seconds.
+
+    Raises:
+        DeviceError: the run has no windows, or as `energy_of`.
+    """
+    if not found.windows_ns or found.latency_s is None:
+        raise DeviceError("the run does not say when its windows were")
+    windows: list[EnergyWindow] = [
+        (begin / 1e9, end / 1e9, len(queries) * found.samples_per_query)
+        for (begin, end), queries in zip(found.windows_ns, found.latency_s, strict=True)
+    ]
+    return energy_of(
+        recording.trace(),
+        tuple(windows),
+        idle,
+        recording.spec(),
+        meter=meter,
+        method=recording.method,
+        rails=recording.rails(),
+        notes=recording.notes,
+    )
