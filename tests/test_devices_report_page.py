@@ -223,7 +223,7 @@ def test_energy_is_absent_with_its_reason_or_there():
     item = measurement(bundle=run.bundles[0].digest, energy_j=(1e-3, 2e-3, 3e-3))
     made = page(replace(run, measurements=(item,)))
     assert rows_of(made, "w8a8", "model", "host-ort", "3") == [
-        ["w8a8", "model", "host-ort", "3", "2.00 mJ± 1.00 mJ MAD"]
+        ["w8a8", "model", "host-ort", "3", "2.00 mJ± 1.00 mJ MAD", *[f"{units.DASH}not recorded"] * 3, units.DASH]
     ]
 
 

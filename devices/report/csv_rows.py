@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devices.board import MEMORIES
 from devices.doubts import doubts
-from devices.report.joined import Entry, entries
+from devices.report.joined import Entry, energy_method, entries
 from devices.run_record import RunRecord, SchemeRecord
 from devices.stats import percentile, summarise
 from export.atomic import write_text
@@ -49,6 +49,7 @@ def row(entry: Entry, run: RunRecord) -> dict[str, Value]:
         **_accuracy(entry, run),
         **_latency(item.samples_s, exact=item.method == "synthesised"),
         **{name: _median(getattr(item, name)) for name in ("instructions", "cycles", "energy_j")},
+        **_energy(entry),
         **{f"{name}_bytes": getattr(item, f"{name}_bytes") for name in MEMORIES},
         "load_before": item.conditions.load_before,
         "load_after": item.conditions.load_after,
@@ -74,6 +75,19 @@ def _latency(samples: tuple[float, ...], *, exact: bool) -> Mapping[str, Value]:
         f"latency_p{round(100 * p)}_{what}": value
         for p in (0.9, 0.99)
         for what, value in _tail(samples, p, exact=exact or not samples).items()
+    }
+
+
+def _energy(entry: Entry) -> Mapping[str, Value]:
+    """Return what stands behind `energy_j`: its own method, net energy, expanded uncertainty, power, meter."""
+    item = entry.measurement
+    energy = item.energy
+    return {
+        "energy_method": energy_method(entry) if item.energy_j is not None else None,
+        "energy_net_j": energy.median_net_j if energy else None,
+        "energy_expanded_j": energy.expanded_j if energy else None,
+        "power_w": _median(energy.power_w) if energy else None,
+        "meter": energy.meter if energy else None,
     }
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devices.report import svg, units
-from devices.report.joined import Entry, cost, entries, machine, with_metric
+from devices.report.joined import Entry, cost, energy_method, entries, machine, with_metric
 from devices.report.paired import standard_error
 from devices.report.scale import WIDE, Scale, fitted
 from devices.report.verdict import has_wrong
@@ -26,6 +26,7 @@ LEAST_SPAN = 1.2
 class Point:
     """One choice: its name, cost (smaller is better), accuracy as a share and its standard error.
 
+    `cost_error` is the expanded uncertainty of the cost, where it has one.
     `sound` is False when a check of it is wrong: it is shown, but never on the front.
     """
 
@@ -34,6 +35,7 @@ class Point:
     accuracy: float
     error: float | None
     sound: bool = True
+    cost_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def fronts(run: RunRecord) -> tuple[Front, ...]:
     Only whole networks count: half a network has no accuracy of its own.
     """
     found = (_weights(run), _luts(run), *_latencies(run), *_counts(run, "instructions"), *_counts(run, "cycles"))
+    found = (*found, *_energies(run))
     return tuple(front for front in found if len(front.points) >= 2)
 
 
@@ -122,6 +125,21 @@ def _counts(run: RunRecord, metric: str) -> list[Front]:
     return made
 
 
+def _energies(run: RunRecord) -> list[Front]:
+    """Return a front for every board and method of energy; bars to the sides are expanded uncertainties (k = 2)."""
+    holding = [entry for entry in _known(run) if entry.measurement.energy_j is not None]
+    made = []
+    for board, method in dict.fromkeys((entry.measurement.board, energy_method(entry)) for entry in holding):
+        here = [e for e in holding if (e.measurement.board, energy_method(e)) == (board, method)]
+        points = tuple(
+            replace(point, cost_error=entry.measurement.energy.expanded_j if entry.measurement.energy else None)
+            for point, entry in zip(_points(run, here, "energy", boards=False), here, strict=True)
+        )
+        axis = f"gross energy per inference, {method}"
+        made.append(Front(f"{board}: energy", axis, points, run.float_accuracy, units.joules))
+    return made
+
+
 def _known(run: RunRecord) -> tuple[Entry, ...]:
     schemes = {record.scheme for record in run.schemes}
     return tuple(entry for entry in entries(run) if entry.is_whole and entry.scheme in schemes)
@@ -173,6 +191,7 @@ def draw(front: Front) -> str:
 
 def _scales(front: Front, frame: svg.Frame) -> tuple[Scale, Scale]:
     costs = [point.cost for point in front.points]
+    costs += [point.cost + point.cost_error for point in front.points if point.cost_error is not None]
     log = min(costs) > 0 and max(costs) / min(costs) > WIDE
     reach = [p.accuracy + sign * (p.error or 0.0) for p in front.points for sign in (-1, 1)]
     if max(costs) < LEAST_SPAN * min(costs):
@@ -188,7 +207,11 @@ def _places(scale: Scale) -> int:
 
 def _error_bar(point: Point, x: Scale, y: Scale) -> str:
     at, error = x.place(point.cost), point.error or 0.0
-    return svg.line(at, y.place(point.accuracy - error), at, y.place(point.accuracy + error), "error")
+    upright = svg.line(at, y.place(point.accuracy - error), at, y.place(point.accuracy + error), "error")
+    if point.cost_error is None:
+        return upright
+    height, low = y.place(point.accuracy), max(point.cost - point.cost_error, x.low)
+    return upright + svg.line(x.place(low), height, x.place(point.cost + point.cost_error), height, "error")
 
 
 def _marks(front: Front, on_front: Sequence[bool], x: Scale, y: Scale) -> list[str]:

@@ -54,16 +54,23 @@ def with_metric(found: Sequence[Entry], metric: str) -> tuple[tuple[str, tuple[E
 
 
 def cost(entry: Entry, metric: str) -> float:
-    """Return the median of a metric's samples: latency in seconds, instructions or cycles per inference."""
+    """Return the median of a metric's samples: latency in s, energy in J, instructions or cycles per inference."""
     measurement = entry.measurement
     samples: Sequence[float] | None = {
         "latency": measurement.samples_s or None,
         "instructions": measurement.instructions,
         "cycles": measurement.cycles,
+        "energy": measurement.energy_j,
     }[metric]
     if samples is None:
         raise ValueError(f"{entry.title} has no {metric}")
     return float(statistics.median(samples))
+
+
+def energy_method(entry: Entry) -> str:
+    """Return how the energy was obtained, which may differ from the latency's method: a trace can be replayed."""
+    energy = entry.measurement.energy
+    return entry.measurement.method if energy is None else energy.method
 
 
 def machine(measurement: Measurement) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devices.board import MEMORIES
 from devices.errors import DeviceError
-from devices.report import tables_device, tables_model, tables_parity, units
+from devices.report import tables_device, tables_energy, tables_model, tables_parity, units
 from devices.report.front import Front, best_of, draw, fronts, short_count
 from devices.report.joined import Entry, cost, entries, with_metric
 from devices.report.plots import LatencyPlot, latency_plots
@@ -104,7 +104,9 @@ def _content(run: RunRecord) -> dict[str, object]:
         "doubts": tables_device.doubt_rows(found),
         "counts": _counts(run, found),
         "circuits": entry_tables(found),
-        "energy": tuple(tables_device.energy_table(method, group) for method, group in with_metric(found, "energy")),
+        "energy": tables_energy.energy_tables(found),
+        "choices": tables_energy.choice_table(run),
+        "energy_notes": tables_energy.note_rows(found),
         "no_energy": tables_device.absent_table(found, ("energy",)),
         "absent": tables_device.absent_table(found, ("latency", "instructions", "cycles", *MEMORIES)),
         "machines": tables_device.machines(found),

@@ -89,18 +89,6 @@ def _count_row(entry: Entry, metric: str, macs: int) -> tuple[Cell, ...]:
     return cells(entry.scheme, item.part, board, str(len(counts or ())), figure, per_mac)
 
 
-def energy_table(method: str, found: Sequence[Entry]) -> Table:
-    """Return joules per inference of one method, a row per part and board."""
-    columns = (*text_columns("scheme", "part", "board"), *number_columns("windows", "median per inference"))
-    rows = []
-    for entry in found:
-        item = entry.measurement
-        joules = summarise(item.energy_j or ())
-        figure = Cell(f"{units.significant(joules.median * 1e3)} mJ", f"± {units.significant(joules.mad * 1e3)} mJ MAD")
-        rows.append(cells(entry.scheme, item.part, item.board, str(joules.n), figure))
-    return Table(f"Energy per inference, {method}", columns, tuple(rows))
-
-
 def absent_table(found: Sequence[Entry], metrics: Sequence[str] = METRICS) -> Table:
     """Return why metrics are absent, one row for each reason with the boards it holds for."""
     boards: dict[tuple[str, str], dict[str, None]] = {}

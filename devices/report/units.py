@@ -10,12 +10,28 @@ from devices.stats import Percentile
 #: What stands where there is nothing to say.
 DASH = "\u2013"
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_JOULES = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"))
+_WATTS = ((1.0, "W"), (1e-3, "mW"), (1e-6, "µW"))
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def seconds(value: float) -> str:
     """Return a time with three significant digits, such as `57.3 µs`."""
-    factor, unit = next(((f, u) for f, u in _TIMES if _rounds_to(value, f)), _TIMES[-1])
+    return _scaled(value, _TIMES)
+
+
+def joules(value: float) -> str:
+    """Return an energy with three significant digits, such as `6.92 mJ`."""
+    return _scaled(value, _JOULES)
+
+
+def watts(value: float) -> str:
+    """Return a power with three significant digits, such as `41.9 mW`."""
+    return _scaled(value, _WATTS)
+
+
+def _scaled(value: float, scales: Sequence[tuple[float, str]]) -> str:
+    factor, unit = next(((f, u) for f, u in scales if _rounds_to(value, f)), scales[-1])
     return f"{significant(value / factor)} {unit}"
 
 
