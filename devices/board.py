@@ -13,8 +13,21 @@ METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "cod
 MEMORIES = ("arena", "flash", "code", "ram", "stack")
 
 #: How a plan gets to a board: a worker process here, one of the emulators, a compiler's estimate, synthesis,
-#: a made-up device.
-TRANSPORTS = ("local", "qemu-user", "qemu-system", "qemu-root", "verilator", "estimate", "synthesis", "null")
+#: a made-up device; `ssh` and `shell` for boards of the inventory, by SSH or in this machine's shell; trtexec where this
+#: machine is a Jetson.
+TRANSPORTS = (
+    "local",
+    "qemu-user",
+    "qemu-system",
+    "qemu-root",
+    "verilator",
+    "estimate",
+    "synthesis",
+    "null",
+    "ssh",
+    "shell",
+    "trtexec",
+)
 
 
 @dataclass(frozen=True, slots=True)

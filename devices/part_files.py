@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from devices.errors import DeviceError
-from export.bundle_read import GRAPH, VECTORS
+from export.bundle_read import GRAPH, VECTORS, check_vectors, read_vectors
+from export.errors import ExportError
 from quant import graph_file
 from quant.errors import QuantError
 from quant.formats import Array
@@ -21,6 +22,21 @@ def load_graph(folder: Path) -> Graph:
         return graph_file.load(folder / GRAPH)
     except QuantError as error:
         raise DeviceError(str(error)) from error
+
+
+def load_vectors(folder: Path, graph: Graph) -> tuple[Array, Array]:
+    """Read the input and output codes of a part's test vectors, each [N, ...] in graph layout.
+
+    Raises:
+        DeviceError: the file is missing or damaged, or its codes do not fit the graph.
+    """
+    try:
+        arrays = read_vectors(folder / VECTORS)
+        for name, tensor in (("inputs", graph.input), ("outputs", graph.output)):
+            check_vectors(graph, tensor, arrays[name], f"{folder / VECTORS}: {name}")
+    except ExportError as error:
+        raise DeviceError(str(error)) from error
+    return arrays["inputs"], arrays["outputs"]
 
 
 def load_inputs(folder: Path, graph: Graph) -> Array:

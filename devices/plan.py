@@ -61,6 +61,8 @@ class Plan:
         loadgen: MLPerf LoadGen puts the queries; `windows` times `window_s` is then its least duration.
         versus: another part that takes turns with this one, window by window in the order A B B A, or None. `windows`
             is then the number of windows of each.
+        power_mode: number of the vendor's power mode to set for the run (nvpmodel), or None to leave it.
+        max_clocks: clocks are held at their highest during the run (jetson_clocks).
     """
 
     bundle: str
@@ -82,6 +84,8 @@ class Plan:
     complete: bool = False
     loadgen: bool = False
     versus: Versus | None = None
+    power_mode: int | None = None
+    max_clocks: bool = False
 
     def __post_init__(self) -> None:
         """Refuse lengths and counts that measure nothing."""
@@ -111,13 +115,19 @@ def plans(
     scenario: Scenario = SINGLE_STREAM,
     complete: bool = False,
     loadgen: bool = False,
+    power_mode: int | None = None,
+    max_clocks: bool = False,
 ) -> tuple[Plan, ...]:
     """Return one plan for every part of a bundle.
 
     Raises:
         DeviceError: the board does not run bundles of this target (the message says which boards do), or a length
-            makes no sense.
+            makes no sense, or the board has no power modes.
     """
+    if (power_mode is not None or max_clocks) and not board.runtime.startswith("trtexec"):
+        raise DeviceError(
+            f"board '{board.name}' has no power modes to set; --power-mode and --max-clocks are for Jetson."
+        )
     target = bundle.manifest.target
     if not board.takes(target):
         able = ", ".join(b.name for b in (*boards_for(target), *(b for b in BOARDS if b.target is None)))
@@ -142,6 +152,8 @@ def plans(
             scenario=scenario.name,
             complete=complete,
             loadgen=loadgen,
+            power_mode=power_mode,
+            max_clocks=max_clocks,
         )
         for part in bundle.parts
     )
@@ -164,9 +176,9 @@ def _layers(part: BundlePart) -> tuple[NotedLayer, ...]:
     )
 
 
-def describe(plan: Plan) -> str:
-    """Say in one line what a plan would do, for --dry-run."""
-    board = find_board(plan.board)
+def describe(plan: Plan, board: Board | None = None) -> str:
+    """Say in one line what a plan would do, for --dry-run; `board` is given where it is not built in."""
+    board = board or find_board(plan.board)
     how = f"part '{plan.part}' of {plan.bundle[:12]} with {board.runtime} on {board.name}"
     if board.transport == "synthesis":
         return f"part '{plan.part}' of {plan.bundle[:12]} on {board.name}: {board.summary}"
@@ -213,6 +225,8 @@ def from_json(text: str | bytes) -> Plan:
         complete=strict.typed(body["complete"], bool, "plan: complete"),
         loadgen=strict.typed(body["loadgen"], bool, "plan: loadgen"),
         versus=None if body["versus"] is None else _versus(body["versus"], "plan: versus"),
+        power_mode=None if body["power_mode"] is None else strict.count(body["power_mode"], "plan: power_mode"),
+        max_clocks=strict.typed(body["max_clocks"], bool, "plan: max_clocks"),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,15 @@ from devices.emulators.machine import Machine, open_part
 from devices.errors import DeviceError
 from devices.estimated import read_estimate
 from devices.found import Found
+from devices.inventory import RemoteBoard
+from devices.jetson.run import run_here
 from devices.local import run_pairs, run_worker
 from devices.measurement import Measurement, Step
+from devices.metering import OWN_METER, Metering, run_metered
 from devices.part_files import load_graph, load_inputs
 from devices.pi import session as pi
 from devices.plan import Plan
+from devices.remote.profile import Profiled, profile_many
 from devices.runtimes import find_machine
 from devices.scenario import MULTI_STREAM, OFFLINE
 from devices.state import Conditions
@@ -33,22 +38,68 @@ from quant.graph import macs
 TAKING_TURNS = ("local", "null")
 
 
-def profile(plan: Plan, root: Path = conditions.ROOT, say: Callable[[str], None] = silent) -> Measurement:
+def profile(
+    plan: Plan,
+    root: Path = conditions.ROOT,
+    say: Callable[[str], None] = silent,
+    metering: Metering = OWN_METER,
+) -> Measurement:
     """Run a plan and return what was measured.
 
     Args:
         plan: what to run, from `devices.plan.plans`.
         root: where /proc and /sys are read; tests give a recorded tree.
         say: told what is being done, where that takes minutes.
+        metering: which meter to read beside a run on this machine; its own where there is one and nobody says.
 
     Raises:
         DeviceError: the board cannot be used here, or the run died, hung, or said something that is no record.
     """
-    board = find_board(plan.board)
-    started, earlier = datetime.now(UTC), conditions.before(root)
-    found = _run(board, plan, say)
+    board, started = find_board(plan.board), datetime.now(UTC)
+    if board.transport == "trtexec":
+        found, state = run_here(plan, say)
+        return _measurement(plan, board, found, started=started, state=state, root=root)
+    earlier = conditions.before(root)
+    found = run_metered(board, root, metering, lambda: _run(board, plan, say))
     state = conditions.after(earlier, root)
     return _measurement(plan, board, found, started=started, state=state, root=root)
+
+
+def profile_all(
+    work: Sequence[tuple[Plan, Board | RemoteBoard]], say: Callable[[str], None] = silent
+) -> tuple[Measurement | DeviceError, ...]:
+    """Run plans: those on boards of the inventory first, all boards at once, then the others one after the other.
+
+    Args:
+        work: each plan with its board.
+        say: told what is being done.
+
+    Returns:
+        For each plan, in order, what was measured, or why nothing was.
+    """
+    started = datetime.now(UTC)
+    far = [(plan, board) for plan, board in work if isinstance(board, RemoteBoard)]
+    came = iter(asyncio.run(profile_many(far, say)) if far else ())
+    return tuple(
+        _brought(plan, board, next(came), started) if isinstance(board, RemoteBoard) else _tried(plan, say)
+        for plan, board in work
+    )
+
+
+def _brought(
+    plan: Plan, remote: RemoteBoard, there: Profiled | DeviceError, started: datetime
+) -> Measurement | DeviceError:
+    if isinstance(there, DeviceError):
+        return there
+    state, root = there.conditions, conditions.ROOT
+    return _measurement(plan, remote.board, there.found, started=started, state=state, root=root)
+
+
+def _tried(plan: Plan, say: Callable[[str], None]) -> Measurement | DeviceError:
+    try:
+        return profile(plan, say=say)
+    except DeviceError as error:
+        return error
 
 
 def profile_pairs(plan: Plan, root: Path = conditions.ROOT) -> tuple[Measurement, Measurement]:
@@ -145,7 +196,7 @@ def _measurement(
         "latency": found.latency_s,
         "instructions": found.instructions,
         "cycles": found.cycles,
-        "energy": None,
+        "energy": found.energy,
         "arena": arena_bytes,
         "flash": found.flash_bytes,
         "code": found.code_bytes,
@@ -168,7 +219,7 @@ def _measurement(
         latency_s=found.latency_s,
         instructions=found.instructions,
         cycles=found.cycles,
-        energy_j=None,
+        energy_j=found.energy.gross_j if found.energy else None,
         arena_bytes=arena_bytes,
         flash_bytes=found.flash_bytes,
         code_bytes=found.code_bytes,
@@ -178,6 +229,7 @@ def _measurement(
         circuit=found.circuit,
         samples_per_query=found.samples_per_query,
         loadgen=found.loadgen,
+        energy=found.energy,
         absent=tuple(
             (name, dict(found.absent).get(name) or _reason(board, name, root))
             for name in sorted(METRICS)

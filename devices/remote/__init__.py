@@ -1,1 +1,1 @@
-"""Boards at the other end of a link: bundles are pushed, jobs run detached from it, and their records come back whole."""
+"""Boards at the other end of a link: bundles are pushed, jobs run detached, and their records come back whole."""

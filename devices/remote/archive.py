@@ -53,9 +53,7 @@ def pack(files: Iterable[File]) -> Archive:
         if not _NAME.fullmatch(name) or names.count(name) > 1:
             raise DeviceError(f"'{name}' cannot be a file of a job's bundle: it is no plain name, or there twice.")
     manifest = _manifest(ordered)
-    sums = "".join(
-        f"{_sha256(file.data)}  {file.name}\n" for file in (*ordered, File(MANIFEST, manifest))
-    ).encode()
+    sums = "".join(f"{_sha256(file.data)}  {file.name}\n" for file in (*ordered, File(MANIFEST, manifest))).encode()
     data = _tar((*ordered, File(MANIFEST, manifest), File(SUMS, sums)))
     return Archive(_sha256(manifest)[:16], _sha256(sums), data)
 

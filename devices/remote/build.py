@@ -80,7 +80,7 @@ def build_runner(folder: Path, name: str, output: Format, triple: Triple, cpu: s
     source = folder / f"{name}.c"
     if not source.is_file():
         raise DeviceError(f"{folder} holds no {name}.c; export the part to arm-m first.")
-    own = (f"-DEDGEMILL_HEADER=\"{name}.h\"", f"-DEDGEMILL_NAME={name}", f"-DEDGEMILL_UPPER={name.upper()}")
+    own = (f'-DEDGEMILL_HEADER="{name}.h"', f"-DEDGEMILL_NAME={name}", f"-DEDGEMILL_UPPER={name.upper()}")
     sign = (f"-DEDGEMILL_SIGN_BIT={output.bits - 1}",) if output.is_minifloat else ()
     core = (f"-{triple.cpu_flag}={check_cpu(cpu, triple.name)}",) if cpu else ()
     with tempfile.TemporaryDirectory(prefix="edgemill-") as work:

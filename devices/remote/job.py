@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from devices import tools
@@ -94,7 +94,13 @@ def new_name() -> str:
 
 
 async def run_job(
-    steady: Steady, site: Site, job: Job, check: Callable[[bytes], None], say: Say, hands: Hands | None = None
+    steady: Steady,
+    site: Site,
+    job: Job,
+    check: Callable[[bytes], None],
+    say: Say,
+    hands: Hands | None = None,
+    again: Callable[[], Awaitable[None]] | None = None,
 ) -> Ran:
     """Run a job to its end and remove it from the board.
 
@@ -102,10 +108,10 @@ async def run_job(
         steady: the link.
         site: where on the board.
         job: what to run.
-        check: called with every line of stdout, in order and once; a DeviceError from it ends the job. After a restart
-            of the board the lines come anew, announced by an empty one.
+        check: called with every line of stdout, in order and once; a DeviceError from it ends the job.
         say: told what happens.
         hands: clock and sleep.
+        again: called before the job is run again, whose lines then come anew.
 
     Raises:
         DeviceError: what is wrong with the board, the bundle or the job.
@@ -120,7 +126,8 @@ async def run_job(
             notes.append(f"{error} The job was run again.")
             say(f"{steady.name}: {notes[-1]}")
             await runner.remove()
-            check(b"")
+            if again is not None:
+                await again()
             continue
         except BaseException:
             await asyncio.shield(runner.give_up())
@@ -202,8 +209,8 @@ class _Runner:
             steal = dead if dead and gone >= GONE_LOOKS else "-"
             if self.hands.clock() - began > job.wait_s:
                 raise DeviceError(
-                    f"{self.steady.name} is busy with job {holders[0][1]} for more than {job.wait_s:g} s. Wait, or give "
-                    "the board another slot in the inventory if it can run two jobs at once."
+                    f"{self.steady.name} is busy with job {holders[0][1]} for more than {job.wait_s:g} s. Wait, or "
+                    "give the board another slot in the inventory if it can run two jobs at once."
                 )
             if gone <= 1:
                 self.say(f"{self.steady.name}: busy with job {holders[0][1]}; waiting.")
@@ -270,7 +277,7 @@ class _Runner:
         return DeviceError(f"{self.steady.name}: the runner {_ending(code)} {how}: {last}")
 
     async def _sum(self) -> tuple[str, str]:
-        answer, lines = await self._call(scripts.SUM, self.name)
+        _, lines = await self._call(scripts.SUM, self.name)
         words = lines[0].decode(errors="replace").split() if lines else []
         return (words[0] if words else "-"), _last(b"\n".join(lines[1:]))
 

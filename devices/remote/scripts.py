@@ -206,3 +206,14 @@ done
 exit 0
 """
 )
+
+_MODULES = """import platform, sys
+names = {"tflite-runtime": "tflite_runtime.interpreter", "litert": "ai_edge_litert.interpreter"}
+name = sys.argv[1]
+import numpy
+__import__(names.get(name, name))
+print("Python " + platform.python_version() + ", numpy " + numpy.__version__ + ", " + name)
+"""
+
+#: Arguments: an interpreter, a runtime. Writes what is there; the exit code is not 0 where the runtime is not.
+PYTHON = _ENTER + 'exec "$1" -c ' + shlex.quote(_MODULES) + ' "$2"\n'

@@ -8,6 +8,7 @@ import hmac
 from base64 import b64decode, b64encode
 from binascii import Error as BinasciiError
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def fingerprint(host_key: str, where: str) -> str:
     words = host_key.split()
     if len(words) == 1 and words[0].startswith("SHA256:") and len(words[0]) == 50:
         return words[0]
-    for kind, blob in zip(words, words[1:], strict=False):
+    for kind, blob in pairwise(words):
         if kind.startswith(("ssh-", "ecdsa-", "sk-")):
             try:
                 digest = hashlib.sha256(b64decode(blob, validate=True)).digest()

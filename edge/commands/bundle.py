@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import json_option, print_json, print_table
+from edge.commands.common import boards_option, json_option, print_json, print_table
 
 if TYPE_CHECKING:
+    from devices.board import Board
+    from devices.errors import DeviceError
     from devices.plan import Plan
 
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -76,6 +78,7 @@ def verify(
     help="Copy the reports and bitstreams of FPGA boards into this folder.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
+@boards_option
 @json_option
 def profile(
     bundle: Path,
@@ -86,64 +89,80 @@ def profile(
     images: int,
     keep: Path | None,
     dry_run: bool,
+    boards_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a bundle on boards.
+    """Measure a bundle on boards, built-in ones and those of the inventory (boards.toml).
 
     Latency, instructions, cycles, memory: what the board gives. What is absent has a reason. FPGA boards give the
     resources of the core, its clock where open tools place it, and a bitstream; results are kept for the next time.
     """
     from devices import plan as planning
-    from devices.boards import find_board
+    from devices.errors import DeviceError
+    from devices.inventory import RemoteBoard, find_any
     from devices.measurement_record import to_record
     from devices.report.summary import measurement_rows
     from devices.report.tables_circuit import circuit_tables
-    from devices.runner import profile as profile_plan
+    from devices.runner import profile_all
     from export.bundle_read import read_bundle
 
-    boards = [find_board(name) for name in names]
+    boards = [find_any(name, boards_file) for name in names]
+    bare = [board.board if isinstance(board, RemoteBoard) else board for board in boards]
     read = read_bundle(bundle)
-    plans = [
-        plan
-        for board in boards
-        for plan in planning.plans(read, board, windows=windows, window_s=window_s, warmup_s=warmup_s, images=images)
+    work = [
+        (plan, board)
+        for board, data in zip(boards, bare, strict=True)
+        for plan in planning.plans(read, data, windows=windows, window_s=window_s, warmup_s=warmup_s, images=images)
     ]
+    plans = [plan for plan, _ in work]
     if dry_run:
-        _print_plans(plans, as_json)
+        _print_plans(plans, {board.name: board for board in bare}, as_json)
         return
-    found = [profile_plan(plan, say=lambda text: click.echo(text, err=True)) for plan in plans]
+    results = profile_all(work, lambda text: click.echo(text, err=True))
+    found = [result for result in results if not isinstance(result, DeviceError)]
+    failed = [result for result in results if isinstance(result, DeviceError)]
+    if not found:
+        _raise_all(failed)
     if keep is not None:
         _keep_results(plans, keep)
     if as_json:
         print_json([to_record(item) for item in found])
+        _raise_all(failed)
         return
     columns, rows = measurement_rows(found)
     print_table("Profile", columns, rows)
     for table in (table for item in found for table in circuit_tables(item, f"part '{item.part}'")):
         texts = [[f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row] for row in table.rows]
         print_table(table.caption, [column.head for column in table.columns], texts)
+    _raise_all(failed)
+
+
+def _raise_all(failed: Sequence[DeviceError]) -> None:
+    """Raise what went wrong on some boards, after what the others gave was printed."""
+    if failed:
+        raise type(failed[0])(" ".join(str(error) for error in failed))
 
 
 def _keep_results(plans: Sequence[Plan], folder: Path) -> None:
     """Copy what synthesis left for the plans on FPGA boards."""
-    from devices.boards import find_board
+    from devices.boards import BOARDS
     from devices.synthesised import copy_results
 
     folder.mkdir(parents=True, exist_ok=True)
     for plan in plans:
-        board = find_board(plan.board)
-        if board.transport == "synthesis":
+        board = next((board for board in BOARDS if board.name == plan.board), None)
+        if board is not None and board.transport == "synthesis":
             click.echo(f"reports and bitstream: {copy_results(board, plan, folder)}", err=True)
 
 
-def _print_plans(plans: Sequence[Plan], as_json: bool) -> None:
+def _print_plans(plans: Sequence[Plan], boards: Mapping[str, Board], as_json: bool) -> None:
     from devices.plan import describe, to_record
 
     if as_json:
         print_json([to_record(plan) for plan in plans])
         return
     for plan in plans:
-        click.echo(describe(plan))
+        click.echo(describe(plan, boards[plan.board]))
 
 
 @click.command()

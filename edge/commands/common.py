@@ -22,6 +22,19 @@ output_option = click.option(
     type=click.Path(path_type=Path),
     help="Where to write; appears whole or not at all.",
 )
+boards_option = click.option(
+    "--boards",
+    "boards_file",
+    type=click.Path(path_type=Path),
+    help="The inventory of remote boards; default: $EDGEMILL_BOARDS, else edgemill/boards.toml among your settings.",
+)
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="EDGEMILL_STORE",
+    show_envvar=True,
+    help="The folder in which runs are kept.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace an existing output of the same kind.")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from edge.commands.common import json_option, print_json, print_table
+from edge.commands.common import boards_option, json_option, print_json, print_table
 
 
 @click.command()
@@ -51,21 +52,36 @@ def targets(as_json: bool) -> None:
 
 
 @click.command()
+@boards_option
+@click.option("--probe", is_flag=True, help="Ask the boards of the inventory whether they could run something now.")
 @json_option
-def boards(as_json: bool) -> None:
-    """List the boards, and whether they work here."""
+@click.pass_context
+def boards(context: click.Context, boards_file: Path | None, probe: bool, as_json: bool) -> None:
+    """List the boards, and whether they work here.
+
+    Built-in ones, then those of the inventory (boards.toml). --probe asks the latter over the network, all at once; the
+    exit code is 1 when one of them cannot be used.
+    """
     from devices.boards import BOARDS
+    from devices.inventory import remote_boards
+    from devices.remote.probe import probe_boards
     from devices.runtimes import missing
 
+    remotes = remote_boards(boards_file)
+    probed = probe_boards(remotes, lambda text: click.echo(text, err=True)) if probe else ()
+    said = {item.name: item.detail for item in probed}
+    here = [(b, missing(b) or "works here") for b in BOARDS]
+    there = [(r.board, said.get(r.name, "remote; --probe asks it")) for r in remotes]
     rows = [
-        (b.name, b.target or "any", b.method, " ".join(b.metrics), b.summary, missing(b) or "works here")
-        for b in BOARDS
+        (b.name, b.target or "any", b.method, " ".join(b.metrics), b.summary, state) for b, state in (*here, *there)
     ]
     keys = ("name", "target", "method", "metrics", "what", "here")
     if as_json:
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
-        return
-    print_table("Boards", keys, rows)
+    else:
+        print_table("Boards", keys, rows)
+    if not all(item.usable for item in probed):
+        context.exit(1)
 
 
 @click.command()

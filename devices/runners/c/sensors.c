@@ -65,23 +65,25 @@ static int read_number(sensor_t *sensor, double *value)
     return end != text && (*end == '\n' || *end == 0) && isfinite(*value);
 }
 
+/* All readings of a round get one time, so that a voltage and a current can be multiplied. */
 static void read_all(void)
 {
+    double values[MOST_SENSORS];
+    int good[MOST_SENSORS];
+    const uint64_t before = now_ns();
+    for (size_t i = 0; i < sensor_count; i++) {
+        good[i] = read_number(&sensors[i], &values[i]);
+    }
+    const uint64_t middle = before + (now_ns() - before) / 2;
+    pthread_mutex_lock(&lock);
     for (size_t i = 0; i < sensor_count; i++) {
         sensor_t *sensor = &sensors[i];
-        double value;
-        const uint64_t before = now_ns();
-        if (!read_number(sensor, &value)) {
-            continue;
-        }
-        const uint64_t middle = before + (now_ns() - before) / 2;
-        pthread_mutex_lock(&lock);
-        if (sensor->count < MOST_READINGS) {
+        if (good[i] && sensor->count < MOST_READINGS) {
             sensor->times_ns[sensor->count] = middle;
-            sensor->values[sensor->count++] = value;
+            sensor->values[sensor->count++] = values[i];
         }
-        pthread_mutex_unlock(&lock);
     }
+    pthread_mutex_unlock(&lock);
 }
 
 static void *read_on(void *unused)

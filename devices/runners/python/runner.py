@@ -16,24 +16,41 @@ import signal
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    #: From one input to one output.
+    Infer = Callable[[Any], Any]
 
 PROTOCOL = 2
 
 
-def now_ns():
+def now_ns() -> int:
     """Return nanoseconds of a clock that no time service slews."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+
+
+def number(path: str) -> float | None:
+    """Return the number in a file; None where there is none: the gap is the record."""
+    try:
+        with open(path) as file:  # noqa: PTH123 - read many times a second
+            value = float(file.read().strip())
+    except (OSError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
 
 
 class Records:
     """Writes records with contiguous numbers to what stdout was: runtimes print to it as they like."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.stream = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self.seq = 0
 
-    def write(self, kind, **fields):
+    def write(self, kind: str, /, **fields: object) -> None:
         """Write one record at once."""
         self.stream.write(json.dumps({"seq": self.seq, "type": kind, **fields}, allow_nan=False) + "\n")
         self.stream.flush()
@@ -43,38 +60,35 @@ class Records:
 class Sensors:
     """Reads files with one number in a thread of its own at a fixed rate; readings are written between windows."""
 
-    def __init__(self, pairs, period_s):
+    def __init__(self, pairs: list[str], period_s: float) -> None:
         self.pairs = [pair.split("=", 1) for pair in pairs]
         self.period_s = period_s
-        self.found = {name: ([], []) for name, _ in self.pairs}
+        self.found: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name, _ in self.pairs}
         self.lock = threading.Lock()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._read_on, daemon=True)
         if self.pairs:
             self.thread.start()
 
-    def _read_on(self):
+    def _read_on(self) -> None:
         due = time.monotonic()
         while not self.stopped.is_set():
-            for name, path in self.pairs:
-                self._read(name, path)
+            self._read_all()
             due += self.period_s
             self.stopped.wait(max(0.0, due - time.monotonic()))
 
-    def _read(self, name, path):
+    def _read_all(self) -> None:
+        """Read every file; all readings of a round get one time, so that a voltage and a current can be multiplied."""
         begin = now_ns()
-        try:
-            with open(path) as file:  # noqa: PTH123 - the board's Python, no pathlib needed
-                value = float(file.read().strip())
-        except (OSError, ValueError):
-            return  # the gap is the record
+        values = [number(path) for _, path in self.pairs]
         middle = begin + (now_ns() - begin) // 2
-        if math.isfinite(value):
-            with self.lock:
-                self.found[name][0].append(middle)
-                self.found[name][1].append(value)
+        with self.lock:
+            for (name, _), value in zip(self.pairs, values):  # noqa: B905 - not in Python 3.8
+                if value is not None:
+                    self.found[name][0].append(middle)
+                    self.found[name][1].append(value)
 
-    def flush(self, records):
+    def flush(self, records: Records) -> None:
         """Write what was read since the last call."""
         for name, _ in self.pairs:
             with self.lock:
@@ -83,14 +97,14 @@ class Sensors:
             if times:
                 records.write("sensor", name=name, t_ns=times, values=values)
 
-    def stop(self):
+    def stop(self) -> None:
         """End the thread."""
         self.stopped.set()
         if self.pairs:
             self.thread.join()
 
 
-def open_onnxruntime(path):
+def open_onnxruntime(path: str) -> tuple[Infer, str]:
     """Return a function from one input to one output, and the runtime's version."""
     import onnxruntime as ort
 
@@ -103,7 +117,7 @@ def open_onnxruntime(path):
     return (lambda image: session.run(wanted, {name: image})[0]), ort.__version__
 
 
-def open_openvino(path):
+def open_openvino(path: str) -> tuple[Infer, str]:
     """Return a function from one input to one output, and the runtime's version."""
     import openvino
 
@@ -113,12 +127,12 @@ def open_openvino(path):
     return (lambda image: request.infer({0: image})[0]), openvino.__version__.split("-")[0]
 
 
-def _interpreter(module, path):
+def _interpreter(module: Any, path: str) -> Infer:
     made = module.Interpreter(model_path=path, num_threads=1)
     made.allocate_tensors()
     given, wanted = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
 
-    def infer(image):
+    def infer(image: Any) -> Any:
         made.set_tensor(given, image)
         made.invoke()
         return made.get_tensor(wanted)
@@ -126,7 +140,7 @@ def _interpreter(module, path):
     return infer
 
 
-def open_litert(path):
+def open_litert(path: str) -> tuple[Infer, str]:
     """Return a function from one input to one output, and the runtime's version."""
     import ai_edge_litert
     from ai_edge_litert import interpreter
@@ -134,7 +148,7 @@ def open_litert(path):
     return _interpreter(interpreter, path), getattr(ai_edge_litert, "__version__", "unknown")
 
 
-def open_tflite(path):
+def open_tflite(path: str) -> tuple[Infer, str]:
     """Return a function from one input to one output, and the runtime's version."""
     import tflite_runtime
     from tflite_runtime import interpreter
@@ -150,9 +164,9 @@ RUNTIMES = {
 }
 
 
-def window(ask, length_ns, most):
+def window(ask: Callable[[], object], length_ns: float, most: int) -> tuple[int, int, list[int]]:
     """Time single queries for `length_ns`, at least one; return begin, end and durations."""
-    samples = []
+    samples: list[int] = []
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -169,7 +183,7 @@ def window(ask, length_ns, most):
     return start, end, samples
 
 
-def self_test(infer, inputs, outputs, step, records):
+def self_test(infer: Infer, inputs: Any, outputs: Any, step: float, records: Records) -> None:
     """Run every test vector; a value within a quarter of the output's step of the expected one has its code."""
     import numpy as np
 
@@ -183,7 +197,7 @@ def self_test(infer, inputs, outputs, step, records):
     records.write("self_test", vectors=len(inputs), codes_equal=equal, top1_equal=top1)
 
 
-def warm_up(infer, options, open_ns, records):
+def warm_up(infer: Callable[[], object], options: Any, open_ns: int, records: Records) -> float:
     """Run inferences for a while and write what they took; return their mean in nanoseconds."""
     first = window(infer, 0, 1)[2][0]
     total, runs = first, 1
@@ -194,19 +208,19 @@ def warm_up(infer, options, open_ns, records):
     return total / runs
 
 
-def query_of(infer, samples):
+def query_of(infer: Callable[[], object], samples: int) -> Callable[[], object]:
     """Return what runs a query of so many samples."""
     if samples == 1:
         return infer
 
-    def ask():
+    def ask() -> None:
         for _ in range(samples):
             infer()
 
     return ask
 
 
-def measure(options, infer, open_ns, records):
+def measure(options: Any, infer: Callable[[], object], open_ns: int, records: Records) -> None:
     """Rest, warm up, run the windows."""
     sensors = Sensors(options.sensor, options.sensor_ns / 1e9)
     if options.idle_ns:
@@ -228,7 +242,7 @@ def measure(options, infer, open_ns, records):
     records.write("end", windows=count)
 
 
-def parsed(words):
+def parsed(words: list[str]) -> Any:
     """Return the options of a command line."""
     parser = argparse.ArgumentParser(description="Measure one model; records go to stdout.")
     parser.add_argument("--runtime", required=True, choices=sorted(RUNTIMES))
@@ -245,7 +259,7 @@ def parsed(words):
     return parser.parse_args(words)
 
 
-def run(options, records):
+def run(options: Any, records: Records) -> None:
     """Open the model, test it, measure it."""
     import numpy as np
 
@@ -264,7 +278,7 @@ def run(options, records):
     measure(options, lambda: infer(image), open_ns, records)
 
 
-def main():
+def main() -> int:
     """Return the exit code."""
     options, records = parsed(sys.argv[1:]), Records()
     # Not handled by Python: a runtime that hangs in its own code is ended all the same.
@@ -274,7 +288,7 @@ def main():
     try:
         run(options, records)
     except (ImportError, LookupError, MemoryError, OSError, RuntimeError, ValueError) as error:
-        records.write("error", kind=type(error).__name__, message="%s: %s" % (type(error).__name__, error))
+        records.write("error", kind=type(error).__name__, message=f"{type(error).__name__}: {error}")
         return 1
     return 0
 

@@ -1,0 +1,76 @@
+"""Ask every board of the inventory whether it could run something now, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices import conditions
+from devices.errors import DeviceError
+from devices.inventory import RemoteBoard
+from devices.remote import scripts
+from devices.remote.job import Hands
+from devices.remote.link import Say, Steady
+from devices.remote.reach import Opener, ask, fetch, open_link, steady_link
+
+#: A probe gives up early: somebody waits for it.
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Whether a board can be used, and what it is or why not."""
+
+    name: str
+    usable: bool
+    detail: str
+
+
+def probe_boards(
+    remotes: Sequence[RemoteBoard], say: Say, hands: Hands | None = None, opener: Opener = open_link
+) -> tuple[Probed, ...]:
+    """Ask boards what they are; those that cannot be used have the reason."""
+
+    async def every() -> list[Probed]:
+        return await asyncio.gather(*(_probe(remote, say, hands or Hands(), opener) for remote in remotes))
+
+    return tuple(asyncio.run(every()))
+
+
+async def _probe(remote: RemoteBoard, say: Say, hands: Hands, opener: Opener) -> Probed:
+    steady = steady_link(remote, say, hands, opener)
+    steady.attempts = ATTEMPTS
+    try:
+        return Probed(remote.name, True, await _describe(steady, remote))
+    except DeviceError as error:
+        return Probed(remote.name, False, str(error))
+    finally:
+        await steady.close()
+
+
+async def _describe(steady: Steady, remote: RemoteBoard) -> str:
+    said = await ask(steady, remote)
+    if said.lacks:
+        raise DeviceError(f"lacks {', '.join(said.lacks)}")
+    if remote.triple is not None and said.machine not in remote.triple.machines:
+        raise DeviceError(f"is a machine of kind '{said.machine}'; the inventory says {remote.triple.name}")
+    runtime = await _runtime(steady, remote)
+    with tempfile.TemporaryDirectory(prefix="edgemill-") as scratch:
+        await fetch(steady, remote, ("proc/cpuinfo", "proc/device-tree/model"), Path(scratch))
+        model = conditions.cpu_model(Path(scratch))
+    return f"{said.machine}, {model}, {runtime}"
+
+
+async def _runtime(steady: Steady, remote: RemoteBoard) -> str:
+    if remote.kind.runner == "c":
+        return "the static C runner"
+    site = (remote.site.boot_id, remote.site.folder)
+    answer = await steady.run(scripts.PYTHON, (*site, remote.python, remote.kind.runtime))
+    lines = answer.out.decode(errors="replace").splitlines()[1:]
+    if answer.code != 0 or not lines:
+        why = (answer.err.decode(errors="replace").strip().splitlines() or ["no answer"])[-1]
+        raise DeviceError(f"{remote.python} there does not run {remote.kind.runtime}: {why[:200]}")
+    return lines[-1]

@@ -1,0 +1,170 @@
+"""Run a plan on a board of the inventory: push, measure there, fetch the records, and the board's state around it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from devices import conditions
+from devices.conversation import Log, found
+from devices.errors import DeviceError
+from devices.found import Found
+from devices.inventory import RemoteBoard
+from devices.plan import Plan
+from devices.remote.job import Hands, Job, Ran, new_name, run_job
+from devices.remote.link import Say, Steady
+from devices.remote.pack import Packed, packed
+from devices.remote.reach import Opener, ask, fetch, open_link, steady_link
+from devices.state import Conditions
+
+NO_METER = "the inventory names no meter for this board (key 'meters')"
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What a run on a remote board gave, and the board's state around it."""
+
+    found: Found
+    conditions: Conditions
+
+
+def profile_remote(plan: Plan, remote: RemoteBoard, say: Say, hands: Hands | None = None) -> Profiled:
+    """Run a plan on a remote board and wait for it; see `profile_board`."""
+    return asyncio.run(profile_board(plan, remote, say, hands))
+
+
+async def profile_board(
+    plan: Plan, remote: RemoteBoard, say: Say, hands: Hands | None = None, opener: Opener = open_link
+) -> Profiled:
+    """Run a plan on a remote board.
+
+    Args:
+        plan: what to run.
+        remote: where.
+        say: told what happens.
+        hands: clock and sleep.
+        opener: opens the link.
+
+    Raises:
+        DeviceError: the board cannot be reached, is another machine than the inventory says, lacks a command, or
+            computes other codes than the reference; or the run failed there.
+    """
+    hands = hands or Hands()
+    steady = steady_link(remote, say, hands, opener)
+    try:
+        return await _Session(plan, remote, steady, say, hands).run()
+    finally:
+        await steady.close()
+
+
+async def profile_many(
+    work: Sequence[tuple[Plan, RemoteBoard]], say: Say, hands: Hands | None = None, opener: Opener = open_link
+) -> tuple[Profiled | DeviceError, ...]:
+    """Run plans on remote boards, all boards at once and the plans of one board one after the other.
+
+    Returns:
+        For each plan, in order, what it gave or why it gave nothing.
+    """
+    lines = {remote.name: asyncio.Lock() for _, remote in work}
+
+    async def one(plan: Plan, remote: RemoteBoard) -> Profiled | DeviceError:
+        async with lines[remote.name]:
+            try:
+                return await profile_board(plan, remote, say, hands, opener)
+            except DeviceError as error:
+                return error
+
+    return tuple(await asyncio.gather(*(one(plan, remote) for plan, remote in work)))
+
+
+@dataclass(slots=True)
+class _Session:
+    """One plan on one board."""
+
+    plan: Plan
+    remote: RemoteBoard
+    steady: Steady
+    say: Say
+    hands: Hands
+    log: Log = field(default_factory=Log)
+
+    async def run(self) -> Profiled:
+        """Look at the board, run there, look again."""
+        await self._check_board()
+        # A compiler runs for seconds; other boards go on meanwhile.
+        packing = await asyncio.to_thread(packed, self.plan, self.remote)
+        with tempfile.TemporaryDirectory(prefix="edgemill-") as scratch:
+            earlier = await self._before(Path(scratch) / "0")
+            attempts = [earlier]
+
+            async def again() -> None:
+                self.log = Log()
+                attempts.append(await self._before(Path(scratch) / str(len(attempts))))
+
+            ran = await run_job(
+                self.steady, self.remote.site, self._job(packing), self._take, self.say, self.hands, again
+            )
+            await fetch(self.steady, self.remote, conditions.GLOBS, Path(scratch) / "after")
+            state = conditions.after(attempts[-1], Path(scratch) / "after")
+        return Profiled(self._found(ran), self._with_mode(state))
+
+    async def _check_board(self) -> None:
+        said = await ask(self.steady, self.remote)
+        triple = self.remote.triple
+        if said.lacks:
+            raise DeviceError(f"{self.remote.name} lacks {', '.join(said.lacks)}, which every board needs.")
+        if triple is not None and said.machine not in triple.machines:
+            raise DeviceError(
+                f"{self.remote.name} is a machine of kind '{said.machine}'; the inventory says {triple.name}. "
+                "Mend 'triple' there."
+            )
+
+    async def _before(self, folder: Path) -> conditions.Before:
+        await fetch(self.steady, self.remote, conditions.GLOBS, folder)
+        return conditions.before(folder)
+
+    def _job(self, packing: Packed) -> Job:
+        plan = self.plan
+        return Job(
+            name=new_name(),
+            archive=packing.archive,
+            command=packing.command,
+            limit_s=plan.limit_s,
+            expected_s=plan.warmup_s + plan.windows * plan.window_s,
+        )
+
+    def _take(self, line: bytes) -> None:
+        if self.log.add(line, self.remote.name) == "warm":
+            self.say(f"{self.remote.name}: part '{self.plan.part}' is open and warm.")
+
+    def _found(self, ran: Ran) -> Found:
+        plan, remote = self.plan, self.remote
+        runtime = self.log.of("caps")[0]["runtime"]
+        if runtime != remote.kind.runtime:
+            raise DeviceError(f"{remote.name}: the runner has runtime '{runtime}', not {remote.kind.runtime}.")
+        words = [f"wall clock on {remote.name}, {runtime}, {plan.scenario}, batch 1", self._tested()]
+        words += [f"cooling: {remote.cooling}"] if remote.cooling else []
+        return replace(
+            found(plan, self.log, ""), source="; ".join([*words, *ran.notes]), absent=(("energy", NO_METER),)
+        )
+
+    def _tested(self) -> str:
+        """Say how the self-test went; a runner that computes something else has nothing worth timing."""
+        tests = self.log.of("self_test")
+        if len(tests) != 1:
+            raise DeviceError(f"{self.remote.name}: the runner wrote {len(tests)} self-tests instead of one.")
+        count, equal, top1 = (tests[0][key] for key in ("vectors", "codes_equal", "top1_equal"))
+        exact = self.remote.kind.runner == "c"
+        if not count or (exact and equal < count) or not top1:
+            raise DeviceError(
+                f"{self.remote.name}: the part does not compute there what it should: codes of {equal} and top-1 of "
+                f"{top1} of {count} test vectors are right."
+            )
+        return f"self-test on the board: codes of {equal} and top-1 of {top1} of {count} vectors as expected"
+
+    def _with_mode(self, state: Conditions) -> Conditions:
+        mode = self.remote.power_mode
+        return conditions.with_power_mode(state, mode and f"{mode} (as the inventory says)", conditions.NO_MODE)
