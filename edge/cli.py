@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from devices.errors import DeviceError
-from edge.commands import bundle, convert, diagnose, explore, finetune, lists, model, package, run
+from edge.commands import bundle, convert, diagnose, explore, finetune, gate, lab, lists, model, package, run
 from edge.errors import EdgeError
 from export.errors import ExportError
 from quant.errors import QuantError
@@ -25,9 +25,12 @@ COMMANDS = (
     package.package,
     bundle.verify,
     bundle.profile,
+    lab.lab,
     model.evaluate,
     run.report,
     run.compare,
+    gate.gate,
+    gate.runs,
     bundle.doctor,
     lists.formats,
     lists.targets,

@@ -28,6 +28,8 @@ READING = (
     "profile",
     "eval",
     "compare",
+    "gate",
+    "runs",
     "doctor",
     "formats",
     "targets",

@@ -1,0 +1,263 @@
+"""The gate over measurements: every figure that baseline and candidate share, judged or refused with the reason."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from devices import gate
+from devices.board import MEMORIES
+from devices.boards import BOARDS
+from devices.comparable import differing_conditions, differing_versions, is_exact
+from devices.doubts import doubts
+from devices.errors import DeviceError
+from devices.gate import INCONCLUSIVE, Judged
+from devices.latency_ratio import Ratio
+from devices.measurement import Measurement
+from devices.store import Kept
+
+SCHEMA = 1
+#: What is gated where nobody chooses; memory is gated when asked for.
+METRICS = ("latency", "instructions", "cycles", "energy")
+ALL_METRICS = (*METRICS, *MEMORIES)
+#: Runtimes whose instructions, counted with an interpreter around them, repeat to a tenth of a per cent only.
+PYTHON_TOLERANCE = 0.002
+_BY_WINDOW = ("latency", "energy")
+REFUSED = "refused"
+#: Target, board, part, scenario.
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is asked: which metrics, the share above the baseline that is fine, and the figure of a window.
+
+    `tolerance` None is 5 % for latency and energy and 0 for counts, which repeat (0.2 % where Python runs among them).
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    tolerance: float | None = None
+    statistic: str = "median"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One figure of both sides: medians in SI units or counts, and the verdict.
+
+    `judged` is None where comparing is refused; `refused` then says why, else it is empty. `interleaved` says whether
+    the windows took turns; where they did not, a drift of the device between the runs looks like a change.
+    """
+
+    target: str
+    board: str
+    part: str
+    scenario: str
+    metric: str
+    method: str
+    base: float | None
+    other: float | None
+    interleaved: bool
+    judged: Judged | None
+    refused: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The judgement, or `refused`, which decides nothing."""
+        return self.judged.verdict if self.judged else REFUSED
+
+    @property
+    def name(self) -> str:
+        """What it is about, in a line."""
+        scenario = "" if self.scenario == "single-stream" else f" {self.scenario}"
+        return f"{self.metric} of '{self.part}' on {self.board}{scenario}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """Every entry, what only the candidate has, and the verdict of all together: a refusal is inconclusive."""
+
+    baseline: str
+    candidate: str
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Fail when anything fails, pass when everything passes."""
+        return gate.worst([INCONCLUSIVE if item.judged is None else item.verdict for item in self.entries])
+
+
+def gated(
+    base: Sequence[Kept], other: Sequence[Kept], rule: Rule, *, names: tuple[str, str], interleaved: bool
+) -> GateReport:
+    """Judge everything that two runs have in common.
+
+    Args:
+        base: measurements of the baseline.
+        other: of the candidate.
+        rule: what is asked.
+        names: of both, for people.
+        interleaved: whether window i of both were taken in turns on one device.
+
+    Raises:
+        DeviceError: a metric or the statistic is unknown, or the tolerance makes no sense.
+    """
+    _check(rule)
+    ours, theirs = _by_key(base), _by_key(other)
+    entries: list[Entry] = []
+    for key, old in ours.items():
+        new = theirs.get(key)
+        if new is None:
+            entries += [_alone(old, metric) for metric in rule.metrics if old.value(metric) is not None]
+        else:
+            entries += [
+                _entry(old, new, metric, rule, interleaved) for metric in rule.metrics if old.value(metric) is not None
+            ]
+    notes = [f"only in {names[1]}: part '{key[2]}' on {key[1]}, {key[3]}" for key in theirs if key not in ours]
+    return GateReport(names[0], names[1], tuple(entries), tuple(notes))
+
+
+def _check(rule: Rule) -> None:
+    unknown = [name for name in rule.metrics if name not in ALL_METRICS]
+    if unknown:
+        raise DeviceError(f"gate: metric '{unknown[0]}' is unknown; known are {', '.join(ALL_METRICS)}.")
+    if rule.statistic not in gate.STATISTICS:
+        raise DeviceError(f"gate: statistic '{rule.statistic}' is unknown; known are {', '.join(gate.STATISTICS)}.")
+    gate.check_tolerance(0.0 if rule.tolerance is None else rule.tolerance)
+
+
+def _by_key(kept: Sequence[Kept]) -> dict[Key, Measurement]:
+    """Return measurements by what they are of; of several alike the last one, which was taken last."""
+    return {(m.target, m.board, m.part, m.scenario): m for m in (item.measurement for item in kept)}
+
+
+def _alone(old: Measurement, metric: str) -> Entry:
+    return _made(old, old, metric, None, ("the candidate has no such measurement",), interleaved=False, other=None)
+
+
+def _entry(old: Measurement, new: Measurement, metric: str, rule: Rule, interleaved: bool) -> Entry:
+    figure = _figure(new, metric)
+    lacking = f"the candidate has no {metric}: {dict(new.absent).get(metric)}"
+    refused = _refusals(old, new, metric) if figure is not None else (lacking,)
+    judged = None
+    if not refused:
+        try:
+            judged = _judged(old, new, metric, rule)
+        except DeviceError as error:
+            refused = (str(error).removeprefix("gate: "),)
+    return _made(old, new, metric, judged, refused, interleaved=interleaved, other=figure)
+
+
+def _made(
+    old: Measurement,
+    new: Measurement,
+    metric: str,
+    judged: Judged | None,
+    refused: tuple[str, ...],
+    *,
+    interleaved: bool,
+    other: float | None,
+) -> Entry:
+    timed = metric in _BY_WINDOW
+    return Entry(
+        target=old.target,
+        board=old.board,
+        part=old.part,
+        scenario=old.scenario,
+        metric=metric,
+        method=old.method,
+        base=_figure(old, metric),
+        other=other,
+        interleaved=interleaved and timed,
+        judged=judged,
+        refused=refused,
+        doubts=tuple(dict.fromkeys(d.name for item in (old, new) for d in doubts(item))) if timed else (),
+    )
+
+
+def _refusals(old: Measurement, new: Measurement, metric: str) -> tuple[str, ...]:
+    """Name what forbids comparing: the state of the device for time and energy, tools and method for counts."""
+    if metric in _BY_WINDOW:
+        return differing_conditions(old, new)
+    method = (f"method: {old.method} against {new.method}",) if old.method != new.method else ()
+    return (*method, *differing_versions(old, new))
+
+
+def _judged(old: Measurement, new: Measurement, metric: str, rule: Rule) -> Judged:
+    if metric in _BY_WINDOW and not is_exact(old):
+        tolerance = gate.TOLERANCE if rule.tolerance is None else rule.tolerance
+        windows = _windows(old, metric, rule.statistic), _windows(new, metric, rule.statistic)
+        count = min(map(len, windows))
+        return gate.judge_pairs(windows[0][:count], windows[1][:count], tolerance)
+    if metric in _BY_WINDOW:  # follows from a netlist: does not vary
+        figures = _figure(old, metric) or 0.0, _figure(new, metric) or 0.0
+        return _exactly(figures, gate.TOLERANCE if rule.tolerance is None else rule.tolerance)
+    counts = _counts(old, metric), _counts(new, metric)
+    return gate.judge_counts(*counts, _count_tolerance(old) if rule.tolerance is None else rule.tolerance)
+
+
+def _exactly(figures: tuple[float, float], tolerance: float) -> Judged:
+    ratio = figures[1] / figures[0]
+    verdict = gate.FAIL if ratio > 1 + tolerance else gate.PASS
+    return Judged(verdict, Ratio(ratio, ratio, ratio), tolerance, 0, None)
+
+
+def _count_tolerance(measurement: Measurement) -> float:
+    python = any(board.name == measurement.board and board.transport == "qemu-root" for board in BOARDS)
+    return PYTHON_TOLERANCE if python else 0.0
+
+
+def _windows(measurement: Measurement, metric: str, statistic: str) -> list[float]:
+    """Return one figure for each window, per inference: queries of offline runs differ in their number of samples."""
+    if metric == "energy":
+        return list(measurement.energy_j or ())
+    figure = gate.STATISTICS[statistic]
+    return [figure(window) / measurement.samples_per_query for window in measurement.latency_s or ()]
+
+
+def _counts(measurement: Measurement, metric: str) -> tuple[int, ...]:
+    value = measurement.value(metric)
+    if isinstance(value, int):
+        return (value,)
+    return tuple(value) if isinstance(value, tuple) else ()
+
+
+def _figure(measurement: Measurement, metric: str) -> float | None:
+    """Return one number for people: the median of a measurement's samples, per inference."""
+    if metric == "latency":
+        samples = measurement.samples_s
+        return statistics.median(samples) / measurement.samples_per_query if samples else None
+    if metric == "energy":
+        return statistics.median(measurement.energy_j) if measurement.energy_j else None
+    counts = _counts(measurement, metric)
+    return statistics.median_high(counts) if counts else None
+
+
+def to_record(report: GateReport) -> dict[str, object]:
+    """Turn a report into an object that JSON can hold."""
+    entries = [{**asdict(item), "verdict": item.verdict} for item in report.entries]
+    texts: Mapping[str, object] = {"baseline": report.baseline, "candidate": report.candidate}
+    return {"schema": SCHEMA, **texts, "verdict": report.verdict, "entries": entries, "notes": list(report.notes)}
+
+
+def sentence(entry: Entry) -> str:
+    """Say in one line what was found and, where it is not settled, what would settle it."""
+    found = entry.judged
+    if found is None:
+        return f"not compared: {'; '.join(entry.refused)}"
+    change = f"{found.ratio.value:.4f} times the baseline"
+    limit = f"tolerance {100 * found.tolerance:g} %"
+    if found.pairs == 0:
+        return f"{change}, exact; {limit}"
+    text = f"{change} (95 % bounds {found.ratio.low:.4f} and {found.ratio.high:.4f}, {found.pairs} pairs); {limit}"
+    if found.verdict != INCONCLUSIVE:
+        return text
+    return f"{text}. {_advice(found)}"
+
+
+def _advice(found: Judged) -> str:
+    if found.more is None:
+        return "It lies so close to the tolerance that more pairs are no help: change the tolerance."
+    return f"About {found.more} pairs would settle it."
