@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devices import boards_emulated, boards_ethos_u, boards_fpga, boards_pi, tools
+from devices import boards_emulated, boards_ethos_u, boards_fpga, boards_jetson, boards_pi, tools
 from devices.board import Board
 from devices.errors import DeviceError
 from quant.names import find
@@ -133,6 +133,7 @@ BOARDS = (
     *boards_emulated.BOARDS,
     *boards_pi.BOARDS,
     *boards_ethos_u.BOARDS,
+    *boards_jetson.BOARDS,
     VERILATOR,
     *boards_fpga.BOARDS,
     NULL,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from devices.circuit import Circuit
 from devices.measurement import LoadgenVerdict, Step, Warmup
 from devices.meters.energy import Energy
-from devices.state import Conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +37,3 @@ class Found:
     method: str | None = None
     windows_ns: tuple[tuple[int, int], ...] = ()
     energy: Energy | None = None
-    state: Conditions | None = None

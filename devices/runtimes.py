@@ -8,6 +8,7 @@ from devices.emulators.machine import Machine
 from devices.emulators.trial import cannot_count
 from devices.errors import DeviceError
 from devices.estimated import RUNTIME as VELA
+from devices.jetson import runtime as jetson
 from devices.null import RUNTIME as NULL
 from devices.pi import session as pi
 from devices.synthesised import RUNTIME as YOSYS
@@ -42,7 +43,7 @@ def runtimes_for(target: str) -> tuple[Runtime, ...]:
 
 def find_runtime(name: str) -> Runtime:
     """Return the runtime called `name`, be it slow or one that executes nothing, or raise DeviceError."""
-    return find(name, (*RUNTIMES, *ON_DEMAND, VELA, YOSYS, NULL), "runtime", DeviceError)
+    return find(name, (*RUNTIMES, *ON_DEMAND, *jetson.RUNTIMES, VELA, YOSYS, NULL), "runtime", DeviceError)
 
 
 def find_machine(board: Board) -> Machine | None:

@@ -62,14 +62,14 @@ def build_script(profile: Profile, name: str) -> str:
     )
 
 
-def run_script(profile: Profile, name: str) -> str:
-    """Return `run.sh`."""
+def run_script(profile: Profile, name: str, *, duration_s: int = 10, warmup_ms: int = 500) -> str:
+    """Return `run.sh`, which infers for so many seconds behind so many milliseconds of warm-up."""
     return _script(
         (
             f"Times {name}.plan on the board. {_board(profile)}.",
             f"Latency includes data transfers. Every sample goes to {name}.times.json.",
         ),
-        *_run(profile, run_flags(profile, name)),
+        *_run(profile, run_flags(profile, name, duration_s=duration_s, warmup_ms=warmup_ms)),
     )
 
 

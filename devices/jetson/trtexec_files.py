@@ -139,7 +139,7 @@ def _times(row: Any, where: str) -> dict[str, float]:
 
 
 def _number(row: dict[str, Any], key: str, where: str) -> float:
-    value = row.get(key)
+    value: Any = row.get(key)
     if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
         raise DeviceError(f"{where}: {key} is {value!r}; it must be a number from 0 up.")
     return float(value)
