@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from devices import boards
+from devices import boards, boards_jetson
 from devices.board import Board
 from devices.errors import DeviceError
 from devices.remote.build import Triple, check_cpu, find_triple
@@ -46,6 +46,7 @@ _KEYS = (
     "triple",
     "cpu",
     "python",
+    "trtexec",
     "folder",
     "slots",
     "meters",
@@ -58,7 +59,8 @@ _KEYS = (
 class Kind:
     """What a remote board can extend: a built-in board, and which runner brings its runtime to another machine.
 
-    `runner` is `c` (a static program with the part's generated C) or `python` (one file, and the runtime there).
+    `runner` is `c` (a static program with the part's generated C), `python` (one file, and the runtime there) or
+    `trtexec` (what JetPack brings).
     """
 
     name: str
@@ -72,6 +74,7 @@ KINDS = (
     Kind("host-openvino", "python", "openvino"),
     Kind("host-litert", "python", "litert"),
     Kind("host-tflite", "python", "tflite-runtime"),
+    *(Kind(board.name, "trtexec", board.runtime) for board in boards_jetson.BOARDS),
 )
 
 
@@ -86,6 +89,7 @@ class RemoteBoard:
         address: where it answers; None for this machine.
         triple, cpu: what the C runner is compiled for; the triple is None for the Python runner.
         python: the interpreter that has numpy and the runtime.
+        trtexec: where a Jetson has it, if neither on its PATH nor where JetPack puts it.
         meters: what the runner reads, from METERS.
         cooling, power_mode: in the owner's words, kept with every measurement; None where unsaid.
     """
@@ -100,6 +104,7 @@ class RemoteBoard:
     meters: tuple[str, ...]
     cooling: str | None
     power_mode: str | None
+    trtexec: str | None = None
 
     @property
     def name(self) -> str:
@@ -190,6 +195,7 @@ def _board(name: str, body: object, path: Path) -> RemoteBoard:
         meters=keys.words("meters", METERS),
         cooling=keys.text("cooling"),
         power_mode=keys.text("power_mode"),
+        trtexec=_trtexec(keys, kind, where),
     )
 
 
@@ -210,6 +216,14 @@ def _triple(keys: _Keys, kind: Kind, where: str) -> Triple | None:
     if extra:
         raise DeviceError(f"{where}: {extra[0]} is for the C runner; '{kind.name}' runs {kind.runtime} in Python.")
     return None
+
+
+def _trtexec(keys: _Keys, kind: Kind, where: str) -> str | None:
+    if keys.text("trtexec") is None:
+        return None
+    if kind.runner != "trtexec":
+        raise DeviceError(f"{where}: trtexec is for Jetson boards; '{kind.name}' runs {kind.runtime}.")
+    return keys.path("trtexec", "")
 
 
 def _reach(keys: _Keys, where: str) -> tuple[str, Address | None]:

@@ -13,6 +13,7 @@ from devices.conversation import Log, found
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.inventory import RemoteBoard
+from devices.jetson.run import run_part
 from devices.plan import Plan
 from devices.remote.job import Hands, Job, Ran, new_name, run_job
 from devices.remote.link import Say, Steady
@@ -55,6 +56,8 @@ async def profile_board(
     hands = hands or Hands()
     steady = steady_link(remote, say, hands, opener)
     try:
+        if remote.kind.runner == "trtexec":
+            return await _by_trtexec(plan, remote, steady, say, hands)
         return await _Session(plan, remote, steady, say, hands).run()
     finally:
         await steady.close()
@@ -78,6 +81,13 @@ async def profile_many(
                 return error
 
     return tuple(await asyncio.gather(*(one(plan, remote) for plan, remote in work)))
+
+
+async def _by_trtexec(plan: Plan, remote: RemoteBoard, steady: Steady, say: Say, hands: Hands) -> Profiled:
+    """Run a plan on a Jetson, whose own trtexec takes the place of a runner."""
+    ran, state = await run_part(steady, remote.site, plan, say, hands, remote.trtexec)
+    cooling = f"; cooling: {remote.cooling}" if remote.cooling else ""
+    return Profiled(replace(ran, source=f"{ran.source}; on {remote.name}{cooling}"), state)
 
 
 @dataclass(slots=True)
