@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import boards_option, json_option, print_json, print_table
+from edge.commands.common import boards_option, json_option, print_json, print_table, store_option
 
 if TYPE_CHECKING:
     from devices.board import Board
     from devices.errors import DeviceError
+    from devices.measurement import Measurement
     from devices.plan import Plan
 
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -77,8 +78,23 @@ def verify(
     type=click.Path(path_type=Path),
     help="Copy the reports and bitstreams of FPGA boards into this folder.",
 )
+@click.option(
+    "--scenario",
+    default="single-stream",
+    show_default=True,
+    help="How queries are put: single-stream, multi-stream or offline.",
+)
+@click.option("--complete", is_flag=True, help="Add windows until the scenario's least number of samples is reached.")
+@click.option("--loadgen", is_flag=True, help="Let MLPerf LoadGen put the queries, for as long as all windows.")
+@click.option(
+    "--power-mode",
+    type=click.IntRange(min=0),
+    help="Jetson: set this power mode (nvpmodel) for the run, then put it back.",
+)
+@click.option("--max-clocks", is_flag=True, help="Jetson: hold clocks at their highest (jetson_clocks) during the run.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @boards_option
+@store_option
 @json_option
 def profile(
     bundle: Path,
@@ -88,8 +104,14 @@ def profile(
     warmup_s: float,
     images: int,
     keep: Path | None,
+    scenario: str,
+    complete: bool,
+    loadgen: bool,
+    power_mode: int | None,
+    max_clocks: bool,
     dry_run: bool,
     boards_file: Path | None,
+    store: Path | None,
     as_json: bool,
 ) -> None:
     """Measure a bundle on boards, built-in ones and those of the inventory (boards.toml).
@@ -100,19 +122,30 @@ def profile(
     from devices import plan as planning
     from devices.errors import DeviceError
     from devices.inventory import RemoteBoard, find_any
-    from devices.measurement_record import to_record
-    from devices.report.summary import measurement_rows
-    from devices.report.tables_circuit import circuit_tables
     from devices.runner import profile_all
+    from devices.scenario import find_scenario
     from export.bundle_read import read_bundle
 
+    asked = find_scenario(scenario)
     boards = [find_any(name, boards_file) for name in names]
     bare = [board.board if isinstance(board, RemoteBoard) else board for board in boards]
     read = read_bundle(bundle)
     work = [
         (plan, board)
         for board, data in zip(boards, bare, strict=True)
-        for plan in planning.plans(read, data, windows=windows, window_s=window_s, warmup_s=warmup_s, images=images)
+        for plan in planning.plans(
+            read,
+            data,
+            windows=windows,
+            window_s=window_s,
+            warmup_s=warmup_s,
+            images=images,
+            scenario=asked,
+            complete=complete,
+            loadgen=loadgen,
+            power_mode=power_mode,
+            max_clocks=max_clocks,
+        )
     ]
     plans = [plan for plan, _ in work]
     if dry_run:
@@ -125,16 +158,43 @@ def profile(
         _raise_all(failed)
     if keep is not None:
         _keep_results(plans, keep)
+    if store is not None:
+        click.echo(f"kept: {_keep_run(store, found, bundle)}", err=True)
+    _show_profile(found, as_json)
+    _raise_all(failed)
+
+
+def _show_profile(found: Sequence[Measurement], as_json: bool) -> None:
+    """Print measurements with the doubts about them."""
+    from devices.doubts import doubts
+    from devices.measurement_record import to_record
+    from devices.report.summary import measurement_rows
+    from devices.report.tables_circuit import circuit_tables
+
     if as_json:
-        print_json([to_record(item) for item in found])
-        _raise_all(failed)
+        print_json([{**to_record(item), "doubts": [asdict(doubt) for doubt in doubts(item)]} for item in found])
         return
     columns, rows = measurement_rows(found)
     print_table("Profile", columns, rows)
     for table in (table for item in found for table in circuit_tables(item, f"part '{item.part}'")):
         texts = [[f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row] for row in table.rows]
         print_table(table.caption, [column.head for column in table.columns], texts)
-    _raise_all(failed)
+    for item in found:
+        if item.loadgen is not None:
+            verdict = "VALID" if item.loadgen.valid else "INVALID"
+            click.echo(f"LoadGen: part '{item.part}' on {item.board}: {verdict}. {item.loadgen.reasons}".rstrip())
+        for doubt in doubts(item):
+            click.echo(f"{doubt.name}: part '{item.part}' on {item.board}: {doubt.text} {doubt.advice}")
+
+
+def _keep_run(store: Path, found: Sequence[Measurement], bundle: Path) -> Path:
+    from devices.store import begin
+    from export.manifest import VERSION
+
+    writer = begin(store, "profile", VERSION, str(bundle))
+    for item in found:
+        writer.measurement(item)
+    return writer.finish()
 
 
 def _raise_all(failed: Sequence[DeviceError]) -> None:
