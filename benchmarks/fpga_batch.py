@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from export.errors import ExportError
+from export.parity_labels import labels_of
 from export.rtl.decode import stream_bits
 from export.rtl.emit import fill
-from export.rtl.stream.bench import stream_codes, tensor_codes
 from export.rtl.stream.build import FRAMES, Core, build
 from export.rtl.stream.device import XILINX, Device
 from export.rtl.stream.folds import Fold
+from export.rtl.stream.output import Output
+from export.rtl.stream.streams import stream_codes, streams, tensor_codes
 from quant.formats import Array
 from quant.graph import Graph
 from quant.program import lower
@@ -34,18 +36,19 @@ PHASES = ("plain", "waits")
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A network, the input codes [N, ...] of its frames, and how it is folded."""
+    """A network, the input codes [N, ...] of its frames, how it is folded, and whether labels come out."""
 
     graph: Graph
     codes: Array
     folds: Mapping[str, Fold] = field(default_factory=dict)
     input_lanes: int = 1
     device: Device = XILINX
+    labels: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """A core and what came out of it: codes [N, ...] by phase, and the clocks at which frames began and ended."""
+    """A core, what came out of it by phase (codes [N, ...], or labels [N]), and when its frames began and ended."""
 
     case: Case
     core: Core
@@ -66,10 +69,7 @@ class Simulated:
 
 def simulate(cases: Sequence[Case], folder: Path, *, fast: bool = True) -> list[Simulated]:
     """Build all cores into one binary and run them. `fast`: products by multiplication instead of by their gates."""
-    cores = [
-        build(f"c{index}", lower(case.graph), case.folds, case.input_lanes, case.device)
-        for index, case in enumerate(cases)
-    ]
+    cores = [_core(f"c{index}", case) for index, case in enumerate(cases)]
     for index, (case, core) in enumerate(zip(cases, cores, strict=True)):
         for name, text in core.files().items():
             (folder / name).write_text(text)
@@ -82,6 +82,12 @@ def simulate(cases: Sequence[Case], folder: Path, *, fast: bool = True) -> list[
     _compile(folder, [f"{core.name}.v" for core in cores], fast, "-O0" if clocks < SMALL_CLOCKS else "-O1")
     _call([str(folder / "build" / "bench")], folder)
     return [_result(case, core, index, folder) for index, (case, core) in enumerate(zip(cases, cores, strict=True))]
+
+
+def _core(name: str, case: Case) -> Core:
+    program = lower(case.graph)
+    results = (Output(program.output, case.labels),)
+    return build(name, program, case.folds, case.input_lanes, case.device, results)
 
 
 def _compile(folder: Path, files: list[str], fast: bool, level: str) -> None:
@@ -104,7 +110,7 @@ def _wrapper(cores: list[Core]) -> str:
     for index, core in enumerate(cores):
         program = core.plan.program
         width = core.plan.input_lanes * stream_bits(program.quant(program.input).format)
-        result = stream_bits(program.quant(program.output).format)
+        result = streams(core.plan)[0].bits
         assert width <= 64
         ports += [f"input wire {name}_{index}" for name in ("s_valid", "s_last", "m_ready")]
         ports += [f"output wire {name}_{index}" for name in ("s_ready", "m_valid", "m_last", "m_user", "error")]
@@ -130,7 +136,7 @@ def _ports(cores: list[Core], frames: list[int]) -> str:
             plan.input_lanes,
             stream_bits(program.quant(program.input).format),
             plan.codes(program.input) // plan.input_lanes,
-            plan.codes(program.output),
+            streams(plan)[0].beats,
             count,
             core.schedule.latency + core.schedule.interval,
         )
@@ -140,11 +146,10 @@ def _ports(cores: list[Core], frames: list[int]) -> str:
 
 
 def _result(case: Case, core: Core, index: int, folder: Path) -> Simulated:
-    output = core.plan.program.output
-    codes = {
-        phase: tensor_codes(core.plan, output, np.fromfile(folder / f"{phase}_{index}.bin", dtype="<u2"))
-        for phase in PHASES
-    }
+    codes = {}
+    for phase in PHASES:
+        words = np.fromfile(folder / f"{phase}_{index}.bin", dtype="<u2")
+        codes[phase] = words if case.labels else tensor_codes(core.plan, core.plan.program.output, words)
     clocks = np.loadtxt(folder / f"clocks_{index}.txt", dtype=np.int64, ndmin=2)
     begins, ends = (tuple(int(n) for n in clocks[:, column]) for column in (0, 1))
     return Simulated(case, core, codes, begins, ends)
@@ -155,6 +160,8 @@ def wrong(simulated: Simulated) -> str:
     case, core = simulated.case, simulated.core
     program = core.plan.program
     expected = run(program, case.codes, fast_dot)[program.output]
+    if case.labels:
+        expected = labels_of(program.quant(program.output), expected)
     found = []
     for phase in PHASES:
         places = np.argwhere(simulated.codes[phase] != expected)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from devices.boards import find_board
@@ -10,9 +12,15 @@ from devices.boards_fpga import FPGAS, find_fpga
 from devices.synthesis.device import Fpga
 from edge.errors import EdgeError
 from export.rtl.stream.device import FAMILIES, Device, Resources
-from export.rtl.stream.fulfil import read_folds
+from export.rtl.stream.fulfil import read_request
+from export.rtl.stream.output import Output
 from export.rtl.stream.request import CircuitRequest
+from quant.graph import Graph
+from quant.names import suggestion
 
+#: What leaves a core: the codes of the network's output, or the label they stand for.
+LOGITS, LABELS = "logits", "labels"
+HEADS = (LOGITS, LABELS)
 #: The clock that a rate is meant at where no board says another.
 CLOCK_HZ = 100e6
 #: Families of boards (as synthesis tools call them) that build their products alike.
@@ -20,24 +28,67 @@ _ALIKE = {"xc7": "xc", "xcup": "xc"}
 
 
 def circuit_request(
-    board: str | None, rate: float | None, folding: Path | None, *, sequential: bool
+    board: str | None,
+    rate: float | None,
+    folding: Path | None,
+    *,
+    sequential: bool,
+    head: str | None = None,
+    taps: Sequence[str] = (),
 ) -> CircuitRequest | None:
     """Return the request for a board's device, a rate in frames per second, or a folding file; None asks for nothing.
 
-    The rate is meant at the clock that the board's tools are asked for, 100 MHz without a board.
+    The rate is meant at the clock that the board's tools are asked for, 100 MHz without a board. `head` is `LABELS`,
+    `LOGITS` or None (logits, or what the folding file says), `taps` are tensors that leave the core, too.
 
     Raises:
         EdgeError: the options contradict each other, or the board has no FPGA.
         ExportError: the folding file is damaged.
     """
+    if sequential and (head == LABELS or taps):
+        raise EdgeError(
+            "--sequential: that core gives the codes of the network's output only; leave it out, or --head and "
+            "--tap-output."
+        )
+    asked = _asked(board, rate, folding, sequential=sequential)
+    if asked is None and head != LABELS and not taps:
+        return None
+    asked = asked or CircuitRequest("stream")
+    labels = asked.labels if head is None else head == LABELS
+    return replace(asked, labels=labels, taps=tuple(Output(tap) for tap in taps) or asked.taps)
+
+
+def circuits_of(asked: CircuitRequest, graphs: Sequence[Graph]) -> tuple[CircuitRequest, ...]:
+    """Return the request of every part of a network: labels leave the last one, taps the part that makes them.
+
+    Raises:
+        EdgeError: no part makes a tensor that is tapped.
+    """
+    made = [tuple(node.output for node in graph.nodes) for graph in graphs]
+    for tap in asked.taps:
+        if not any(tap.tensor in names for names in made):
+            known = [name for names in made for name in names]
+            raise EdgeError(
+                f"--tap-output {tap.tensor}: no step makes a tensor of that name.{suggestion(tap.tensor, known)}"
+            )
+    return tuple(
+        replace(
+            asked,
+            labels=asked.labels and index == len(graphs) - 1,
+            taps=tuple(tap for tap in asked.taps if tap.tensor in names),
+        )
+        for index, names in enumerate(made)
+    )
+
+
+def _asked(board: str | None, rate: float | None, folding: Path | None, *, sequential: bool) -> CircuitRequest | None:
     searched = board is not None or rate is not None
     if searched + (folding is not None) + sequential > 1:
         raise EdgeError(
             "give --board and --rate, or --folding, or --sequential: each of them decides how the core is built."
         )
     if folding is not None:
-        folds, lanes, device = read_folds(folding)
-        return CircuitRequest("stream", device, folds=folds, input_lanes=lanes)
+        return read_request(folding)
     if sequential:
         return CircuitRequest("sequential")
     if not searched:

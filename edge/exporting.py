@@ -62,14 +62,18 @@ def whole(graph: Graph, x: Array, float_graph: Graph | None = None) -> tuple[Sou
     return (_source(WHOLE, graph, codes, float_graph),)
 
 
-def halves(graph: Graph, x: Array, tensor: str, float_graph: Graph | None = None) -> tuple[Source, ...]:
+def halves(
+    graph: Graph, x: Array, tensor: str, float_graph: Graph | None = None, exits: tuple[str, ...] = ()
+) -> tuple[Source, ...]:
     """Return head and tail of a network cut after `tensor`; the tail's inputs are the head's outputs.
+
+    `exits` are tensors that one of them makes, too, though the output needs none of them.
 
     Raises:
         EdgeError: the graph cannot be cut there.
     """
     codes = quantise_input(graph.quant(graph.input), x)
-    parts = cut(graph, tensor)
+    parts = cut(graph, tensor, exits)
     floats = cut(float_graph, tensor) if float_graph is not None else (None, None)
     head = _source(HALVES[0], parts[0], codes, floats[0])
     return head, _source(HALVES[1], parts[1], head.outputs, floats[1])

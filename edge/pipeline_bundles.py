@@ -100,12 +100,20 @@ def _spec(job: BundleJob, graph: Graph) -> BundleSpec:
 
 
 def parts_of(
-    graph: Graph, float_graph: Graph | None, dataset: Dataset, vectors: int, cut: str | None
+    graph: Graph,
+    float_graph: Graph | None,
+    dataset: Dataset,
+    vectors: int,
+    cut: str | None,
+    exits: tuple[str, ...] = (),
 ) -> tuple[Source, ...]:
-    """Return the parts of a bundle with test vectors from the test images, labels taking turns."""
+    """Return the parts of a bundle with test vectors from the test images, labels taking turns.
+
+    `exits` are tensors that parts make beside their outputs; see `edge.split.cut`.
+    """
     x = evaluate.inputs_of(graph, dataset, dataset.x_test[: 16 * vectors])
     picked = x[choose_vectors(evaluate.quantised_labels(graph, x), vectors)]
-    return whole(graph, picked, float_graph) if cut is None else halves(graph, picked, cut, float_graph)
+    return whole(graph, picked, float_graph) if cut is None else halves(graph, picked, cut, float_graph, exits)
 
 
 def _prove(bundle: Bundle) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from devices.runtimes import find_runtime
 from edge import evaluate
 from edge.binary_eval import binary_labels, is_binary
 from edge.calibration import calibration_inputs
+from edge.circuits import circuits_of
 from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.exporting import fitted
@@ -226,11 +227,14 @@ def _spec(job: ExportJob) -> BundleSpec:
         )
     labels = evaluate.output_labels(graph, job.dataset)
     float_graph = prepare(load_model(job.float_model)) if job.float_model else None
-    parts = parts_of(graph, float_graph, job.dataset, job.vectors, job.cut)
+    exits = tuple(tap.tensor for tap in job.circuit.taps) if job.circuit is not None else ()
+    parts = parts_of(graph, float_graph, job.dataset, job.vectors, job.cut, exits)
     if job.cut is None:
         # Half a network is no subnet, so the parts of a divided one carry none.
         parts = tuple(replace(part, elastic=elastic_of(job.model)) for part in parts)
-    parts = tuple(replace(part, circuit=job.circuit) for part in parts)
+    if job.circuit is not None:
+        circuits = circuits_of(job.circuit, [part.graph for part in parts])
+        parts = tuple(replace(part, circuit=circuit) for part, circuit in zip(parts, circuits, strict=True))
     parts = (*parts[:-1], replace(parts[-1], probabilities=job.probabilities))
     return BundleSpec(
         name=job.name or graph.name,

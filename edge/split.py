@@ -43,32 +43,59 @@ def cut_points(graph: Graph) -> tuple[CutPoint, ...]:
     )
 
 
-def cut(graph: Graph, tensor: str) -> tuple[Graph, Graph]:
+def cut(graph: Graph, tensor: str, exits: tuple[str, ...] = ()) -> tuple[Graph, Graph]:
     """Divide a graph after `tensor`.
 
     Args:
         graph: float or quantised.
         tensor: one of `cut_points`.
+        exits: further tensors that must be made, though the output needs none of them: ends of early exits.
 
     Returns:
-        Head (same input, output `tensor`) and tail (input `tensor`, same output), both well formed.
+        Head (same input, output `tensor`) and tail (input `tensor`, same output), both well formed. What only `exits`
+        need is in the head where that has all of its inputs, else in the tail; what nothing needs is in neither.
 
     Raises:
-        EdgeError: no such tensor, or it is not a cut point; names the nearest ones that are.
+        EdgeError: no such tensor, or it is not a cut point (names the nearest ones that are), or an exit needs tensors
+            of both sides.
     """
     points = [point.tensor for point in cut_points(graph)]
     if tensor not in points:
         raise EdgeError(_refusal(graph, tensor, points))
     live = _live_nodes(graph)
     place = next(index for index, node in enumerate(live) if node.output == tensor) + 1
-    head = with_nodes(replace(graph, name=f"{graph.name}_head", output=tensor), tuple(live[:place]))
-    tail = with_nodes(replace(graph, name=f"{graph.name}_tail", input=tensor), tuple(live[place:]))
+    first, second = _sides(graph, live[:place], live[place:], exits)
+    head = with_nodes(replace(graph, name=f"{graph.name}_head", output=tensor), first)
+    tail = with_nodes(replace(graph, name=f"{graph.name}_tail", input=tensor), second)
     return check(head), check(tail)
 
 
-def _live_nodes(graph: Graph) -> list[Node]:
-    """Return the nodes the output depends on, in execution order."""
-    needed, live = {graph.output}, []
+def _sides(
+    graph: Graph, before: list[Node], after: list[Node], exits: tuple[str, ...]
+) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Return the nodes of both sides, in the graph's order, with those that only the exits need."""
+    constants = set(graph.weights)
+    made = {graph.input, *(node.output for node in before)}, {node.output for node in (before[-1], *after)}
+    known = {node.name for node in (*before, *after)}
+    for node in _live_nodes(graph, exits):
+        if node.name in known:
+            continue
+        side = next((side for side in made if constants | side >= set(node.inputs)), None)
+        if side is None:
+            raise EdgeError(
+                f"graph '{graph.name}' cannot be cut at '{before[-1].output}': node '{node.name}' of an exit reads "
+                f"{' and '.join(repr(name) for name in node.inputs if name not in constants)} from both sides. Cut "
+                "elsewhere, or leave that exit out."
+            )
+        side.add(node.output)
+    ends = made[0], made[1] - {before[-1].output}
+    first, second = (tuple(node for node in graph.nodes if node.output in side) for side in ends)
+    return first, second
+
+
+def _live_nodes(graph: Graph, exits: tuple[str, ...] = ()) -> list[Node]:
+    """Return the nodes the output (and the exits) depend on, in execution order."""
+    needed, live = {graph.output, *exits}, []
     for node in reversed(graph.nodes):
         if node.output in needed:
             needed.update(node.inputs)

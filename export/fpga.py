@@ -9,6 +9,7 @@ from export.errors import ExportError
 from export.rtl.layout import layout
 from export.rtl.sequential import part_files as sequential_files
 from export.rtl.sequential import sequential_facts
+from export.rtl.stream.driver import given_streams, image_axes
 from export.rtl.stream.fulfil import fulfil
 from export.rtl.stream.part import part_files as stream_files
 from export.rtl.stream.part import stream_facts
@@ -65,6 +66,11 @@ def write(source: Source, folder: Path) -> Facts:
 
 def _core(name: str, source: Source, request: CircuitRequest) -> tuple[dict[str, str], Facts]:
     if request.architecture == "sequential":
+        if request.labels or request.taps:
+            raise ExportError(
+                f"fpga: part '{name}': the sequential core gives the codes of the network's output and nothing else; "
+                "for labels or further tensors leave out --sequential."
+            )
         return _sequential(name, source)
     program = lower(source.graph)
     try:
@@ -72,11 +78,14 @@ def _core(name: str, source: Source, request: CircuitRequest) -> tuple[dict[str,
     except ExportError as error:
         if request.architecture or request.folds is not None or request.cycles is not None:
             raise
+        if request.labels or request.taps:  # which the sequential core cannot give
+            raise
         files, facts = _sequential(name, source)
         return files, {**facts, "why_sequential": str(error)}
     files = stream_files(core, source.inputs, source.outputs)
-    axes = [image_axes(program.tensors[tensor].shape) for tensor in (program.input, program.output)]
-    vendor = vendor_files(name, *_ends(program), in_lanes=core.plan.input_lanes, in_axes=axes[0], out_axes=axes[1])
+    in_axes = image_axes(program.tensors[program.input].shape)
+    lanes = core.plan.input_lanes
+    vendor = vendor_files(name, *_ends(program), in_lanes=lanes, in_axes=in_axes, given=given_streams(core.plan))
     return {**files, **vendor}, stream_facts(core)
 
 
@@ -92,12 +101,6 @@ def _ends(program: Program) -> tuple[Format, Format, tuple[int, ...], tuple[int,
     source, result = (program.quant(end).format for end in ends)
     taken, given = (program.tensors[end].shape[1:] for end in ends)
     return source, result, taken, given
-
-
-def image_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the order of a frame's axes in which it streams: rows, columns, channels."""
-    axes = len(shape) - 1
-    return (*range(1, axes), 0)
 
 
 TARGET = Target(

@@ -21,6 +21,7 @@ import numpy as np
 
 from export.bundle_read import Bundle, BundlePart
 from export.errors import ExportError
+from export.parity_labels import labels_of, stream_fault
 from export.parity_slack import allowed_steps, behind_clamps, rounding_depth
 from export.runtimes.session import Runtime, Session
 from quant.errors import QuantError
@@ -201,9 +202,11 @@ def _compare(part: BundlePart, runtime: Runtime, session: Session, inputs: Array
         raise ExportError(f"part '{part.name}': its test vectors are not what its graph computes.")
     # A copy: the runtime may use its output buffer again when it shows its tensors.
     actual = np.array(session.run(inputs))
-    found = difference(graph, graph.nodes[-1].name, expected, actual)
+    found = difference(graph, _last(graph), expected, actual)
     if found is None:
-        return _result(part.name, runtime, graph, (expected, actual), _agreeing(graph, expected))
+        fault = stream_fault(graph, session, inputs, reference)
+        verdict = Verdict("wrong", f"{runtime.name}: {fault}") if fault else _agreeing(graph, expected)
+        return _result(part.name, runtime, graph, (expected, actual), verdict)
     shown = session.tensors(inputs)
     layers = layer_differences(graph, reference, shown)
     first = layers[0] if layers else found
@@ -211,11 +214,16 @@ def _compare(part: BundlePart, runtime: Runtime, session: Session, inputs: Array
     return _result(part.name, runtime, graph, (expected, actual), verdict)
 
 
+def _last(graph: Graph) -> str:
+    """Return the name of the node that makes the output; others may follow it."""
+    return next((node.name for node in graph.nodes if node.output == graph.output), graph.nodes[-1].name)
+
+
 def _result(name: str, runtime: Runtime, graph: Graph, codes: tuple[Array, Array], verdict: Verdict) -> Parity:
     """Count how the output codes (expected, actual) differ."""
     expected, actual = codes
-    found = difference(graph, graph.nodes[-1].name, expected, actual)
-    wanted, got = labels_of(graph, expected), labels_of(graph, actual)
+    found = difference(graph, _last(graph), expected, actual)
+    wanted, got = labels_of(graph.quant(graph.output), expected), labels_of(graph.quant(graph.output), actual)
     return Parity(
         part=name,
         runtime=runtime.name,
@@ -231,15 +239,8 @@ def _result(name: str, runtime: Runtime, graph: Graph, codes: tuple[Array, Array
     )
 
 
-def labels_of(graph: Graph, codes: Array) -> Array:
-    """Return the arg max of each output, over all its values (a head's output is read the same way)."""
-    ordinals = graph.quant(graph.output).format.to_ordinals(codes)
-    labels: Array = ordinals.reshape(len(codes), -1).argmax(axis=1)
-    return labels
-
-
 def _agreeing(graph: Graph, expected: Array) -> Verdict:
-    if len(set(labels_of(graph, expected).tolist())) < 2:
+    if len(set(labels_of(graph.quant(graph.output), expected).tolist())) < 2:
         return Verdict("inconclusive", "every test vector gives the same label, so equal outputs prove little")
     return Verdict("bit-exact", "")
 
@@ -271,7 +272,7 @@ def _bounded(graph: Graph, inputs: Array, shown: Mapping[str, Array], output: Ar
 def _bounded_output(graph: Graph, inputs: Array, output: Array, first: LayerDifference) -> Verdict:
     """Judge an output that is not the one among the shown tensors: the runtime computes them by other kernels."""
     depth = rounding_depth(lower(graph))
-    found = difference(graph, graph.nodes[-1].name, reference_tensors(graph, inputs)[graph.output], output)
+    found = difference(graph, _last(graph), reference_tensors(graph, inputs)[graph.output], output)
     if found is not None and found.max_steps > depth:
         reason = f"the output differs by {found.max_steps} steps, more than its {depth} roundings explain"
         return Verdict("wrong", f"{reason}: {_codes(found)}", found)
@@ -306,7 +307,7 @@ def _check_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Parit
 def _compare_chain(bundle: Bundle, runtime: Runtime, vectors: int | None, name: str) -> Parity:
     codes, last = _run_chain(bundle, runtime, vectors), bundle.parts[-1]
     expected = last.outputs[:vectors]
-    found = difference(last.graph, last.graph.nodes[-1].name, expected, codes)
+    found = difference(last.graph, _last(last.graph), expected, codes)
     verdict = _agreeing(last.graph, expected) if found is None else _inexact(runtime, found)
     return _result(name, runtime, last.graph, (expected, codes), verdict)
 

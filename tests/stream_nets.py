@@ -106,6 +106,27 @@ def one_beat() -> Graph:
     return net.graph()
 
 
+def early_exits() -> Graph:
+    """The head of a split network: ends in an image, and has an exit whose logits nothing else reads."""
+    net = Net((1, 3, 8, 6), INT8, 10, seed=14)
+    a = net.conv("x", 6, (3, 3), INT8, INT8, -128, (0.0, INF), strides=(2, 2), pads=(1, 1, 0, 0))
+    b = net.conv(a, 6, (3, 3), INT8, INT8, 5, groups=6, pads=(1, 1, 1, 1))
+    net.gemm(net.mean(a, INT8, -4), 5, INT8, INT8, 2)
+    c = net.conv(b, 6, (1, 1), INT8, INT8, -3)
+    d = net.add(a, c, INT8, 7)
+    net.conv(d, 4, (1, 1), INT8, INT8, 3)
+    return net.graph()
+
+
+def wide_pixels() -> Graph:
+    """Pointwise layers of many channels: beats of more than 64 bits, in and out."""
+    net = Net((1, 12, 6, 5), INT8, 10, seed=15)
+    a = net.conv("x", 16, (1, 1), INT8, INT8, -128, (0.0, INF))
+    b = net.conv(a, 4, (1, 1), INT8, INT8, 3)
+    net.gemm(net.mean(b, INT8, -4), 5, INT8, INT8, 2)
+    return net.graph()
+
+
 def wide_sum(fmt: Format, weight: Format) -> Graph:
     """A sum of minifloats, and a head in an integer."""
     net = Net((1, 2, 5, 4), fmt, seed=11)

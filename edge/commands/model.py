@@ -141,6 +141,10 @@ def evaluate(
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="With fpga, frames per second, at least.")
 @click.option("--folding", type=click.Path(path_type=Path), help="With fpga, a folding.json instead of a search.")
 @click.option("--sequential", is_flag=True, help="With fpga, one multiply-accumulate for the whole network.")
+@click.option("--head", type=click.Choice(["logits", "labels"]), help="With fpga, what leaves the core (logits).")
+@click.option(
+    "--tap-output", "taps", multiple=True, help="With fpga, a tensor that leaves the core as a further stream."
+)
 @output_option
 @force_option
 def export(
@@ -160,6 +164,8 @@ def export(
     rate: float | None,
     folding: Path | None,
     sequential: bool,
+    head: str | None,
+    taps: tuple[str, ...],
     output: Path,
     force: bool,
 ) -> None:
@@ -175,9 +181,10 @@ def export(
     from export.targets import find_target
 
     targets = [find_target(target) for target in target_names]
-    circuit = circuit_request(board, rate, folding, sequential=sequential)
-    if circuit is not None and "fpga" not in target_names:
-        raise click.UsageError("--board, --rate, --folding and --sequential go with --target fpga.")
+    circuit = circuit_request(board, rate, folding, sequential=sequential, head=head, taps=taps)
+    if (circuit is not None or head is not None) and "fpga" not in target_names:
+        names = "--board, --rate, --folding, --sequential, --head and --tap-output"
+        raise click.UsageError(f"{names} go with --target fpga.")
     places = places_of(targets, output)
     for place in places:
         refuse_existing(place, force)

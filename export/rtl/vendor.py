@@ -6,7 +6,9 @@ None of them is executed by this project, and each says so in its first lines.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from math import prod
 
@@ -23,6 +25,41 @@ _ECP5_BOARDS = (
 )
 #: Widths in bits that an AXI DMA gives its streams.
 _DMA_BITS = (8, 16, 32, 64, 128, 256, 512, 1024)
+#: How the driver is used, in its own text.
+_EXAMPLE = "labels = Core().run(codes).reshape(len(codes), -1).argmax(axis=1)"
+_SEVERAL = "first, *others = Core().run(codes)"
+#: Tcl for a DMA that only receives, and for its ports.
+_MORE_DMA = """
+set {dma} [create_bd_cell -type ip -vlnv xilinx.com:ip:axi_dma {dma}]
+set_property -dict {{CONFIG.c_include_sg 0 CONFIG.c_sg_length_width 26 CONFIG.c_include_mm2s 0}} ${dma}"""
+_MORE_LITE = """
+apply_bd_automation -rule xilinx.com:bd_rule:axi4 \\
+    -config {{Master /ps/M_AXI_GP0 Slave /{dma}/S_AXI_LITE Clk Auto}} [get_bd_intf_pins {dma}/S_AXI_LITE]
+apply_bd_automation -rule xilinx.com:bd_rule:axi4 \\
+    -config {{Master /{dma}/M_AXI_S2MM Slave /ps/S_AXI_HP0 Clk Auto}} [get_bd_intf_pins {dma}/M_AXI_S2MM]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A stream out of a core, as a driver reads it.
+
+    Attributes:
+        port: the stream's name.
+        title: what it carries, for a person.
+        shape: of one frame in graph layout; () for a label.
+        axes: the order of its axes in which a frame streams.
+        beat_bits: bits of a beat.
+        kind: numpy's name of one code in the stream, whole bytes, little endian.
+        codes: numpy's name of a code in the bundle's test vectors.
+    """
+
+    port: str
+    title: str
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    beat_bits: int
+    kind: str
+    codes: str
 
 
 def vendor_files(
@@ -36,6 +73,7 @@ def vendor_files(
     out_lanes: int = 1,
     in_axes: Sequence[int] | None = None,
     out_axes: Sequence[int] | None = None,
+    given: Sequence[Given] = (),
 ) -> dict[str, str]:
     """Return the files by name.
 
@@ -49,15 +87,17 @@ def vendor_files(
         out_lanes: the same of the output.
         in_axes: the order of axes in which a frame streams; None: as in the graph.
         out_axes: the same of the output.
+        given: the streams out of the core where they are not that of the output alone, called `m_axis`.
 
     Raises:
         ExportError: a shape does not divide into beats, or axes are no order of a shape's axes.
     """
     words: dict[str, object] = {"name": name, "sources": f"{name}.v", "memories": f"{name}_*.mem"}
     words |= _stream("in", in_format, in_shape, in_lanes, in_axes)
-    words |= _stream("out", out_format, out_shape, out_lanes, out_axes)
-    beats = {"in": in_lanes * stream_bits(in_format), "out": out_lanes * stream_bits(out_format)}
-    words |= {"in_dma_bits": _dma_bits(beats["in"]), "converters": _converters(beats)}
+    outputs = tuple(given) or (_output(out_format, out_shape, out_lanes, out_axes),)
+    in_bits = in_lanes * stream_bits(in_format)
+    words |= _outputs(outputs)
+    words |= {"in_dma_bits": _dma_bits(in_bits), "converters": _converters(in_bits, outputs)}
     plain = {
         f"{name}_vivado.tcl": "vivado.tcl",
         f"{name}.xdc": "xdc",
@@ -84,14 +124,44 @@ def _stream(side: str, fmt: Format, shape: Sequence[int], lanes: int, axes: Sequ
         )
     if prod(shape) % lanes:
         raise ExportError(f"vendor files: {prod(shape)} {side}put codes do not divide into beats of {lanes}.")
-    signed = fmt.signed and not fmt.is_minifloat
     return {
         f"{side}_format": fmt.name,
         f"{side}_shape": tuple(shape),
         f"{side}_dims": "".join(f", {size}" for size in shape),
         f"{side}_axes": order,
-        f"{side}_type": f"{'<i' if signed else '<u'}{stream_bits(fmt) // 8}",
+        f"{side}_type": stream_type(fmt),
         f"{side}_codes": str(fmt.dtype),
+    }
+
+
+def _output(fmt: Format, shape: Sequence[int], lanes: int, axes: Sequence[int] | None) -> Given:
+    words = _stream("out", fmt, shape, lanes, axes)
+    order = tuple(range(len(shape))) if axes is None else tuple(axes)
+    title = f"output [N{words['out_dims']}] in {fmt.name}"
+    bits = lanes * stream_bits(fmt)
+    return Given("m_axis", title, tuple(shape), order, bits, str(words["out_type"]), str(words["out_codes"]))
+
+
+def stream_type(fmt: Format) -> str:
+    """Return numpy's name of a code in a stream: whole bytes, little endian, signed where its extension is."""
+    signed = fmt.signed and not fmt.is_minifloat
+    return f"{'<i' if signed else '<u'}{stream_bits(fmt) // 8}"
+
+
+def _outputs(outputs: Sequence[Given]) -> dict[str, object]:
+    """Return the words about the streams out of a core; each beyond the first has a DMA of its own."""
+    several = len(outputs) > 1
+    rows = (f"    ({given.shape}, {given.axes}, {given.kind!r}, {given.codes!r}),  # {given.port}" for given in outputs)
+    example = "labels = Core().run(codes)" if not outputs[0].shape else _EXAMPLE
+    titles = [f"{given.port}: {given.title}" for given in outputs] if several else [outputs[0].title]
+    more = [f"dma_{index}" for index in range(1, len(outputs))]
+    return {
+        "out_titles": textwrap.fill("; ".join(titles), 116),
+        "out_rows": "\n".join(rows),
+        "example": _SEVERAL if several else example,
+        "busses": ":".join(given.port for given in outputs),
+        "more_dmas": "".join(_MORE_DMA.format(dma=dma) for dma in more),
+        "more_lite": "".join(_MORE_LITE.format(dma=dma) for dma in more),
     }
 
 
@@ -100,10 +170,13 @@ def _dma_bits(bits: int) -> int:
     return bits if bits in _DMA_BITS else _DMA_BITS[0]
 
 
-def _converters(beats: Mapping[str, int]) -> str:
-    """Return the Tcl that connects DMA and core, with width converters where a beat has no width that a DMA has."""
-    ends = {"in": ("dma/M_AXIS_MM2S", "core/s_axis"), "out": ("core/m_axis", "dma/S_AXIS_S2MM")}
-    return "\n".join(_connection(side, *ends[side], bits) for side, bits in beats.items())
+def _converters(in_bits: int, outputs: Sequence[Given]) -> str:
+    """Return the Tcl that connects DMAs and core, with width converters where a beat has no width that a DMA has."""
+    lines = [_connection("in", "dma/M_AXIS_MM2S", "core/s_axis", in_bits)]
+    for index, given in enumerate(outputs):
+        suffix = f"_{index}" if index else ""
+        lines.append(_connection(f"out{suffix}", f"core/{given.port}", f"dma{suffix}/S_AXIS_S2MM", given.beat_bits))
+    return "\n".join(lines)
 
 
 def _connection(side: str, source: str, target: str, bits: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from quant.formats import Array
 from quant.graph import Graph
@@ -29,6 +29,24 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free what the session holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamOut:
+    """What one stream out of a part carried for a batch: codes of a tensor [N, ...], or labels [N] made of them."""
+
+    port: str
+    tensor: str
+    labels: bool
+    values: Array
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A session of a part that may have more outputs than the codes of its graph's output."""
+
+    def beyond(self, codes: Array) -> tuple[StreamOut, ...]:
+        """Return what every stream carried for a batch; () where `run` shows all there is."""
 
 
 @dataclass(frozen=True, slots=True)

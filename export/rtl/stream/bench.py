@@ -1,14 +1,14 @@
-"""The Verilator bench of a streaming core, its test vectors, and codes as its streams carry them."""
+"""The benches of a streaming core (Verilator, Icarus, cocotb) and their test vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from export.rtl.bench import beats, codes_of_beats
 from export.rtl.decode import stream_bits
 from export.rtl.stream.plan import Design
 from export.rtl.stream.schedule import bottleneck
+from export.rtl.stream.streams import Stream, expected_words, stream_codes, streams
 from export.rtl.stream.text import filled
 from quant.formats import Array
 
@@ -17,9 +17,30 @@ _PER_LINE = 24
 
 def bench_cpp(name: str, plan: Design) -> str:
     """Return the C++ bench."""
-    bits = stream_bits(plan.program.quant(plan.program.input).format)
-    values = {"NAME": name, "LANES": plan.input_lanes, "LANE_BITS": bits, "CYCLES": bottleneck(plan)}
+    found = streams(plan)
+    values = {
+        "NAME": name,
+        "LANES": plan.input_lanes,
+        "LANE_BITS": _input_bits(plan),
+        "CYCLES": bottleneck(plan),
+        "STREAMS": len(found),
+        "MOST_LANES": max(stream.lanes for stream in found),
+        "TABLE": "\n".join(
+            f'    {{"{stream.port}", {stream.lanes}, {stream.lane_bits}, {stream.beats}, {_array_name(index)}}},'
+            for index, stream in enumerate(found)
+        ),
+        "READY": "\n".join(f"    top_->{stream.port}_tready = ready[{i}];" for i, stream in enumerate(found)),
+        "SEE": "\n".join(
+            f"    see(seen_[{i}], kStreams[{i}], top_->{stream.port}_tvalid, top_->{stream.port}_tlast, "
+            f"top_->{stream.port}_tuser, top_->{stream.port}_tdata);"
+            for i, stream in enumerate(found)
+        ),
+    }
     return filled("stream_bench.cpp", {key: str(value) for key, value in values.items()})
+
+
+def _input_bits(plan: Design) -> int:
+    return stream_bits(plan.program.quant(plan.program.input).format)
 
 
 def makefile(name: str) -> str:
@@ -29,26 +50,62 @@ def makefile(name: str) -> str:
 
 def hdl_benches(name: str, plan: Design, latency: int, inputs: Array, outputs: Array) -> dict[str, str]:
     """Return the benches for Icarus and for cocotb, and their vectors as hexadecimal words, by file name."""
-    program = plan.program
-    source, result = (program.quant(end).format for end in (program.input, program.output))
+    program, found = plan.program, streams(plan)
+    files = [_hex_name(name, index) for index in range(len(found))]
     values = {
         "NAME": name,
         "FRAMES": len(inputs),
-        "IN_WIDTH": plan.input_lanes * stream_bits(source),
-        "OUT_WIDTH": stream_bits(result),
+        "IN_WIDTH": plan.input_lanes * _input_bits(plan),
         "IN_BEATS": plan.codes(program.input) // plan.input_lanes,
-        "OUT_BEATS": plan.codes(program.output),
+        "STREAMS": len(found),
         "PATIENCE": 4 * latency + 1000,
+        "PORTS": ", ".join(f'("{s.port}", {s.beats}, "{file}")' for s, file in zip(found, files, strict=True)),
     }
+    values |= {
+        key: "\n".join(template(name, index, stream) for index, stream in enumerate(found))
+        for key, template in {"WIRES": _wires, "START": _start, "CHECK": _check}.items()
+    }
+    values["CONNECTIONS"] = ",\n".join(_connection(stream) for stream in found)
     texts = {key: str(value) for key, value in values.items()}
     taken = stream_codes(plan, program.input, inputs).reshape(-1, plan.input_lanes)
-    given = stream_codes(plan, program.output, outputs).reshape(-1, 1)
+    given = [
+        _hex(words.reshape(-1, stream.lanes), stream.lane_bits)
+        for stream, words in zip(found, expected_words(plan, inputs, outputs), strict=True)
+    ]
     return {
         f"{name}_icarus_tb.v": filled("icarus_tb.v", texts),
         f"{name}_cocotb.py": filled("cocotb_bench.py.in", texts),
-        f"{name}_in.hex": _hex(taken, stream_bits(source)),
-        f"{name}_out.hex": _hex(given, stream_bits(result)),
+        f"{name}_in.hex": _hex(taken, _input_bits(plan)),
+        **dict(zip(files, given, strict=True)),
     }
+
+
+def _hex_name(name: str, index: int) -> str:
+    return f"{name}_out{f'_{index}' if index else ''}.hex"
+
+
+def _wires(name: str, index: int, stream: Stream) -> str:
+    return (
+        f"  localparam BEATS_{index} = {stream.beats};\n"
+        f"  wire {stream.port}_tvalid, {stream.port}_tlast, {stream.port}_tuser;\n"
+        f"  wire [{stream.bits - 1}:0] {stream.port}_tdata;\n"
+        f"  reg [{stream.bits - 1}:0] words_{index}[0:FRAMES*BEATS_{index}-1], held_data_{index};"
+    )
+
+
+def _start(name: str, index: int, stream: Stream) -> str:
+    return f'    $readmemh("{_hex_name(name, index)}", words_{index});'
+
+
+def _check(name: str, index: int, stream: Stream) -> str:
+    values = {"NAME": name, "K": str(index), "PORT": stream.port, "WHICH": f"{stream.port}: "}
+    return filled("icarus_check.v", values).rstrip("\n")
+
+
+def _connection(stream: Stream) -> str:
+    index = stream.port.removeprefix("m_axis").removeprefix("_") or "0"
+    wires = ", ".join(f".{stream.port}_{wire}({stream.port}_{wire})" for wire in ("tdata", "tvalid", "tlast", "tuser"))
+    return f"      {wires},\n      .{stream.port}_tready(ready[{index}])"
 
 
 def _hex(words: npt.NDArray[np.uint16], bits: int) -> str:
@@ -57,35 +114,23 @@ def _hex(words: npt.NDArray[np.uint16], bits: int) -> str:
     return "".join("".join(f"{lane:0{digits}x}" for lane in reversed(row)) + "\n" for row in words.tolist())
 
 
-def stream_codes(plan: Design, tensor: str, codes: Array) -> npt.NDArray[np.uint16]:
-    """Return codes [N, ...] as 16-bit words in the order of a stream, frame after frame."""
-    rows = codes.reshape(len(codes), -1)[:, plan.orders[tensor]]
-    return beats(plan.program.quant(tensor).format, rows)
-
-
-def tensor_codes(plan: Design, tensor: str, words: npt.NDArray[np.uint16]) -> Array:
-    """Return 16-bit words in the order of a stream as codes [N, ...] in C order."""
-    flat = codes_of_beats(plan.program.quant(tensor).format, words).reshape(-1, plan.codes(tensor))
-    codes = np.empty_like(flat)
-    codes[:, plan.orders[tensor]] = flat
-    return codes.reshape(len(flat), *plan.program.tensors[tensor].shape[1:])
-
-
 def vectors(name: str, plan: Design, inputs: Array, outputs: Array) -> str:
     """Return the header with the test vectors, [N, ...] codes each."""
-    program = plan.program
     lines = [
         f"// Test vectors of {name}: codes as the streams carry them, frame after frame.",
         "#pragma once",
         "#include <cstddef>",
         "#include <cstdint>",
         f"constexpr size_t kVectors = {len(inputs)};",
-        f"constexpr size_t kIn = {plan.codes(program.input)};",
-        f"constexpr size_t kOut = {plan.codes(program.output)};",
-        _array("kInputs", stream_codes(plan, program.input, inputs)),
-        _array("kOutputs", stream_codes(plan, program.output, outputs)),
+        f"constexpr size_t kIn = {plan.codes(plan.program.input)};",
+        _array("kInputs", stream_codes(plan, plan.program.input, inputs)),
+        *(_array(_array_name(i), words) for i, words in enumerate(expected_words(plan, inputs, outputs))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _array_name(index: int) -> str:
+    return f"kOutputs{index or ''}"
 
 
 def _array(name: str, data: npt.NDArray[np.uint16]) -> str:

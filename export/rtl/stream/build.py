@@ -9,6 +9,7 @@ from export.rtl.stream.device import XILINX, Device
 from export.rtl.stream.emit import memories, unit_files, verilog
 from export.rtl.stream.folds import Fold
 from export.rtl.stream.layer import UnitFiles
+from export.rtl.stream.output import Output
 from export.rtl.stream.plan import Design, design, with_depths
 from export.rtl.stream.schedule import Schedule, bottleneck, schedule
 from export.rtl.stream.units import Elementwise, Layer, Unit
@@ -39,14 +40,21 @@ class Core:
 
 
 def build(
-    name: str, program: Program, folds: Mapping[str, Fold], input_lanes: int = 1, device: Device = XILINX
+    name: str,
+    program: Program,
+    folds: Mapping[str, Fold],
+    input_lanes: int = 1,
+    device: Device = XILINX,
+    results: tuple[Output, ...] = (),
 ) -> Core:
     """Build a core called `name`: design, FIFO depths that cover every latency, queues as deep as branches differ.
 
+    `results` are its outputs; () for the codes of the program's output.
+
     Raises:
-        ExportError: a folding does not divide its layer, or the program cannot stream.
+        ExportError: a folding does not divide its layer, an output is none of the program's, or it cannot stream.
     """
-    plan = design(program, folds, input_lanes, device)
+    plan = design(program, folds, input_lanes, device, results)
     plan = replace(plan, fifo_bits=(4,) * len(plan.units))
     latencies = tuple(unit.latency for unit in unit_files(name, plan))
     bits = tuple(_fifo_bits(unit, latency) for unit, latency in zip(plan.units, latencies, strict=True))

@@ -7,9 +7,10 @@ from math import gcd
 from export.rtl.bounds import unsigned_bits
 from export.rtl.decode import stream_bits
 from export.rtl.stream.element import elementwise, rearrange
+from export.rtl.stream.emit_ends import end_bits, end_modules, label_module, ports, sinks, stem_of, titles
 from export.rtl.stream.layer import UnitFiles, layer
 from export.rtl.stream.plan import Design, Link
-from export.rtl.stream.text import filled
+from export.rtl.stream.text import filled, printable
 from export.rtl.stream.units import Elementwise, Layer, Rearrange, Unit
 from quant.formats import Format
 from quant.steps import reads
@@ -36,7 +37,8 @@ def _unit(name: str, plan: Design, index: int, unit: Unit) -> UnitFiles:
 
 def verilog(name: str, plan: Design, units: tuple[UnitFiles, ...], cycles: int) -> str:
     """Return the Verilog of a whole core whose top module is `name`; every module carries the name as a prefix."""
-    parts = [filled("core.v", _values(name, plan, cycles)), *(unit.verilog for unit in units)]
+    parts = [filled("core.v", _values(name, plan, cycles)), end_modules(name, plan)]
+    parts += [unit.verilog for unit in units]
     parts += [filled(part, {"NAME": name}) for part in _SHARED]
     return "`default_nettype none\n" + "\n".join(part.rstrip("\n") for part in parts) + "\n`default_nettype wire\n"
 
@@ -48,30 +50,25 @@ def memories(units: tuple[UnitFiles, ...]) -> dict[str, str]:
 
 def _values(name: str, plan: Design, cycles: int) -> dict[str, str]:
     program = plan.program
-    source, result = program.quant(program.input).format, program.quant(program.output).format
-    in_beats, out_beats = plan.codes(program.input) // plan.input_lanes, plan.codes(program.output)
+    source = program.quant(program.input).format
+    in_beats = plan.codes(program.input) // plan.input_lanes
     return {
-        "TITLE": f"Network '{_printable(program.name)}' as a streaming core: {len(plan.units)} units.",
-        "INPUT": _printable(program.input),
+        "TITLE": f"Network '{printable(program.name)}' as a streaming core: {len(plan.units)} units.",
+        "INPUT": printable(program.input),
         "IN_SHAPE": str(list(program.tensors[program.input].shape[1:])),
         "IN_FORMAT": source.name,
         "IN_LANES": str(plan.input_lanes),
         "IN_LAST": str(in_beats - 1),
         "IN_WIDTH": str(plan.input_lanes * stream_bits(source)),
         "IN_CODES": str(plan.input_lanes * source.bits),
-        "OUTPUT": _printable(program.output),
-        "OUT_SHAPE": str(list(program.tensors[program.output].shape[1:])),
-        "OUT_FORMAT": result.name,
-        "OUT_LAST": str(out_beats - 1),
-        "OUT_WIDTH": str(stream_bits(result)),
-        "OUT_CODE": str(result.bits),
+        "OUTPUTS": titles(plan),
+        "OUT_PORTS": ports(plan),
+        "COUNT": str(len(plan.results)),
         "MARK": str(_mark_bits(plan)),
         "MARK_ROOM": str((1 << _mark_bits(plan)) - 4),
         "BEAT": str(unsigned_bits(in_beats - 1)),
-        "OUT_BEAT": str(unsigned_bits(out_beats - 1)),
         "CYCLES": str(cycles),
         "LOAD": _load(source, plan.input_lanes),
-        "STORE": _store(result),
         "BODY": _body(name, plan),
         "NAME": name,
     }
@@ -87,16 +84,12 @@ def _body(name: str, plan: Design) -> str:
     for index, unit in enumerate(plan.units):
         blocks += [_link(name, plan, link) for link in plan.inputs(index)]
         blocks += [_instance(name, plan, index, unit), _source(plan, index)]
-    (last,) = plan.inputs(len(plan.units))
-    return "\n".join([*blocks, _link(name, plan, last), _sink(name, last), *_taps(plan)])
+    blocks += [_link(name, plan, link) for link in plan.ends()]
+    return "\n".join([*blocks, sinks(name, plan), *_taps(plan)])
 
 
 def _wires(stem: str, bits: int) -> str:
     return f"  wire {stem}_valid, {stem}_ready;\n  wire [{bits - 1}:0] {stem}_data;"
-
-
-def _stem(link: Link) -> str:
-    return f"i{link.target}_{link.port}"
 
 
 def _source(plan: Design, source: int) -> str:
@@ -115,7 +108,7 @@ def _source(plan: Design, source: int) -> str:
         ]
     wires = [line for line in lines if line.startswith("  wire")]
     return "\n".join(
-        [f"  // Tensor '{_printable(links[0].tensor)}'.", *wires, *(line for line in lines if line not in wires)]
+        [f"  // Tensor '{printable(links[0].tensor)}'.", *wires, *(line for line in lines if line not in wires)]
     )
 
 
@@ -127,20 +120,24 @@ def _link(name: str, plan: Design, link: Link) -> str:
         width = link.from_lanes * bits
         stages.append(("queue", f".WIDTH({width}), .BITS({link.queue_bits})", width))
     for kind, ratio, lanes in conversions(link):
+        if kind == "label":
+            stages.append((label_module(name, plan, link).removeprefix(f"{name}_"), "", end_bits(plan, link)))
+            continue
         narrow = min(lanes, lanes * ratio if kind == "narrow" else lanes // ratio) * bits
         stages.append((kind, f".WIDTH({narrow}), .RATIO({ratio}), .BITS({unsigned_bits(ratio)})", lanes * bits))
     for number, (kind, parameters, width) in enumerate(stages):
         after = f"s{link.target}_{link.port}_{number}"
         lines.append(_wires(after, width))
+        module = f"{name}_{kind} #({parameters})" if parameters else f"{name}_{kind}"
         lines.append(
-            f"  {name}_{kind} #({parameters}) {kind}_{link.target}_{link.port}_{number} (.clk(clk), .rst(rst), "
+            f"  {module} {kind}_{link.target}_{link.port}_{number} (.clk(clk), .rst(rst), "
             f".in_valid({stem}_valid), .in_ready({stem}_ready), .in_data({stem}_data), "
             f".out_valid({after}_valid), .out_ready({after}_ready), .out_data({after}_data));"
         )
         stem = after
-    end = _stem(link)
+    end = stem_of(link)
     lines += [
-        _wires(end, link.to_lanes * bits),
+        _wires(end, end_bits(plan, link)),
         f"  assign {end}_valid = {stem}_valid;",
         f"  assign {end}_data = {stem}_data;",
         f"  assign {stem}_ready = {end}_ready;",
@@ -155,22 +152,24 @@ def conversions(link: Link) -> list[tuple[str, int, int]]:
         steps.append(("narrow", link.from_lanes // common, common))
     if link.to_lanes > common:
         steps.append(("widen", link.to_lanes // common, link.to_lanes))
+    if link.labels_of:
+        steps.append(("label", link.labels_of, link.labels_of))
     return steps
 
 
 def _instance(name: str, plan: Design, index: int, unit: Unit) -> str:
     lanes = plan.outputs(index)[0].from_lanes
-    ports = _ports(unit)
+    names = _ports(unit)
     inputs = ", ".join(
-        f".{port}_{wire}({_stem(link)}_{wire})"
-        for port, link in zip(ports, plan.inputs(index), strict=True)
+        f".{port}_{wire}({stem_of(link)}_{wire})"
+        for port, link in zip(names, plan.inputs(index), strict=True)
         for wire in ("valid", "ready", "data")
     )
     return (
         f"{_wires(f'o{index}', lanes * plan.format_bits(unit.step.y))}\n"
         f"  {name}_u{index} unit{index} (.clk(clk), .rst(rst), {inputs}, "
         f".out_valid(o{index}_valid), .out_ready(o{index}_ready), .out_data(o{index}_data));  "
-        f"// step '{_printable(unit.step.name)}'"
+        f"// step '{printable(unit.step.name)}'"
     )
 
 
@@ -179,16 +178,6 @@ def _ports(unit: Unit) -> tuple[str, ...]:
     if count == 1:
         return ("in",)
     return ("a", "b") if isinstance(unit, Elementwise) else tuple(f"in{i}" for i in range(count))
-
-
-def _sink(name: str, link: Link) -> str:
-    stem = _stem(link)
-    return (
-        f"  {name}_sink sink (.clk(clk), .rst(rst), .in_valid({stem}_valid), .in_ready({stem}_ready), "
-        f".in_data({stem}_data), .damaged_valid(damaged_valid), .damaged(damaged), .damaged_ready(damaged_ready), "
-        ".m_data(m_axis_tdata), .m_valid(m_axis_tvalid), .m_ready(m_axis_tready), .m_last(m_axis_tlast), "
-        ".m_user(m_axis_tuser));"
-    )
 
 
 def _taps(plan: Design) -> list[str]:
@@ -225,16 +214,3 @@ def _load(fmt: Format, lanes: int) -> str:
     if lanes * width > lanes * bits:
         rows.append("  wire unused = &{1'b0, s_data};")
     return "\n".join(rows)
-
-
-def _store(fmt: Format) -> str:
-    pad = stream_bits(fmt) - fmt.bits
-    if not pad:
-        return "in_data"
-    signed = fmt.signed and not fmt.is_minifloat
-    return f"{{{{{pad}{{in_data[{fmt.bits - 1}]}}}}, in_data}}" if signed else f"{{{pad}'b0, in_data}}"
-
-
-def _printable(name: str) -> str:
-    """Return a name from a model file so that it cannot leave its comment."""
-    return "".join(c if c.isascii() and c.isprintable() and c not in "@`\\" else "_" for c in name)

@@ -13,6 +13,7 @@ from export.errors import ExportError
 from export.rtl.lanes.lanes import Lanes
 from export.rtl.stream.device import Device, Resources, total
 from export.rtl.stream.folds import Fold
+from export.rtl.stream.output import Output
 from export.rtl.stream.plan import Design, design
 from export.rtl.stream.resources import PER_DSP, design_resources
 from export.rtl.stream.schedule import bottleneck
@@ -34,46 +35,56 @@ class Folding:
     resources: Resources
 
 
-def for_cycles(program: Program, cycles: int, device: Device, budget: Resources | None = None) -> Folding:
+def for_cycles(
+    program: Program,
+    cycles: int,
+    device: Device,
+    budget: Resources | None = None,
+    results: tuple[Output, ...] = (),
+) -> Folding:
     """Return the smallest folding that needs at most `cycles` clocks a frame (or as few as possible where none does).
+
+    `results` are the core's outputs, () for the codes of the network's.
 
     Raises:
         ExportError: with a `budget`, when the folding does not fit it; the message has the table by layer and the
             fastest folding that fits.
     """
-    found = _folding(program, cycles, device, budget)
+    found = _folding(program, cycles, device, budget, results)
     if budget is not None and not found.resources.fits(budget):
-        raise ExportError(_refusal(program, found, device, budget))
+        raise ExportError(_refusal(program, found, device, budget, results))
     return found
 
 
-def for_budget(program: Program, device: Device, budget: Resources) -> Folding:
-    """Return the fastest folding that a budget has room for.
+def for_budget(program: Program, device: Device, budget: Resources, results: tuple[Output, ...] = ()) -> Folding:
+    """Return the fastest folding that a budget has room for; `results` as `for_cycles`.
 
     Raises:
         ExportError: even one product at once in every layer does not fit; the message has the table by layer.
     """
-    options = candidate_cycles(program)
+    options = candidate_cycles(program, results)
     low, high, best = 0, len(options) - 1, None
     while low <= high:
         middle = (low + high) // 2
-        found = _folding(program, options[middle], device, budget)
+        found = _folding(program, options[middle], device, budget, results)
         if found.resources.fits(budget):
             best, high = found, middle - 1
         else:
             low = middle + 1
     if best is None:
-        smallest = _folding(program, options[-1], device, budget)
-        raise ExportError(_table(program, smallest, device, budget) + "\nEven the smallest folding does not fit.")
+        smallest = _folding(program, options[-1], device, budget, results)
+        raise ExportError(
+            _table(program, smallest, device, budget, results) + "\nEven the smallest folding does not fit."
+        )
     return best
 
 
-def candidate_cycles(program: Program) -> list[int]:
+def candidate_cycles(program: Program, results: tuple[Output, ...] = ()) -> list[int]:
     """Return every number of clocks that some folding of some layer takes, ascending, at most 200 of them.
 
     A network without layers takes as many clocks as its longest stream has codes.
     """
-    plan = design(program, {})
+    plan = design(program, {}, results=results)
     layers = [unit.step for unit in plan.units if isinstance(unit, Layer)]
     if not layers:
         return [bottleneck(plan)]
@@ -83,11 +94,13 @@ def candidate_cycles(program: Program) -> list[int]:
     return ordered[:: max(1, len(ordered) // 200)] + ordered[-1:]
 
 
-def _folding(program: Program, cycles: int, device: Device, budget: Resources | None) -> Folding:
+def _folding(
+    program: Program, cycles: int, device: Device, budget: Resources | None, results: tuple[Output, ...]
+) -> Folding:
     folds = {step.name: _fold(program, step, cycles) for step in program.steps if not isinstance(step, MoveStep)}
     channels, height, width = image(program, program.input)
     lanes = next((n for n in divisors(channels) if channels * height * width // n <= cycles), channels)
-    plan = design(program, folds, lanes, device)
+    plan = design(program, folds, lanes, device, results)
     if budget is not None:
         plan = _with_dsps(plan, device, budget)
     chosen = {unit.step.name: unit.fold for unit in plan.units if isinstance(unit, Layer)}
@@ -149,18 +162,18 @@ def _style(plan: Design, unit: Layer, device: Device) -> str | None:
     return "dsp_pair"
 
 
-def _refusal(program: Program, found: Folding, device: Device, budget: Resources) -> str:
-    text = _table(program, found, device, budget)
+def _refusal(program: Program, found: Folding, device: Device, budget: Resources, results: tuple[Output, ...]) -> str:
+    text = _table(program, found, device, budget, results)
     try:
-        fits = for_budget(program, device, budget)
+        fits = for_budget(program, device, budget, results)
     except ExportError:
         return f"{text}\nNo folding of this network fits."
     return f"{text}\nThe fastest folding that fits takes {fits.cycles} clocks a frame: ask for at most that rate."
 
 
-def _table(program: Program, found: Folding, device: Device, budget: Resources) -> str:
+def _table(program: Program, found: Folding, device: Device, budget: Resources, results: tuple[Output, ...]) -> str:
     """Return the estimate by layer beside the budget."""
-    plan = design(program, found.folds, found.input_lanes, device)
+    plan = design(program, found.folds, found.input_lanes, device, results)
     rows = [("layer", "clocks", "pe x simd", "LUT", "DSP", "BRAM")]
     for unit, need in zip(plan.units, design_resources(plan, device), strict=True):
         fold = f"{unit.fold.pe} x {unit.fold.simd}" if isinstance(unit, Layer) else "-"

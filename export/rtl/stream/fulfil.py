@@ -9,11 +9,16 @@ from typing import Any
 from export import strict_json
 from export.errors import ExportError
 from export.rtl.stream.build import Core, build
+from export.rtl.stream.check import check_results
 from export.rtl.stream.device import FAMILIES, Device, Resources
 from export.rtl.stream.fold import LUT_SHARE, for_budget, for_cycles
 from export.rtl.stream.folds import STYLES, Fold
+from export.rtl.stream.output import Output
 from export.rtl.stream.request import CYCLES, CircuitRequest
 from quant.program import Program
+
+#: Keys of a record that are there where a core gives more, or something else, than the codes of the network's output.
+OUTPUTS = ("labels", "taps")
 
 
 def fulfil(name: str, program: Program, request: CircuitRequest) -> Core:
@@ -23,26 +28,31 @@ def fulfil(name: str, program: Program, request: CircuitRequest) -> Core:
         ExportError: it does not fit the budget (with a table by layer and the fastest folding that does), or a given
             fold does not divide its layer.
     """
+    results = request.results(program.output)
     if request.folds is not None:
-        return build(name, program, request.folds, request.input_lanes, request.device)
+        return build(name, program, request.folds, request.input_lanes, request.device, results)
+    check_results(program, results)
     budget = Resources(request.budget.lut * LUT_SHARE, request.budget.dsp, request.budget.bram)
     if request.cycles is not None:
-        found = for_cycles(program, request.cycles, request.device, budget)
+        found = for_cycles(program, request.cycles, request.device, budget, results)
     else:
-        found = for_budget(program, request.device, budget)
+        found = for_budget(program, request.device, budget, results)
         if found.cycles < CYCLES:
-            found = for_cycles(program, CYCLES, request.device, budget)
-    return build(name, program, found.folds, found.input_lanes, request.device)
+            found = for_cycles(program, CYCLES, request.device, budget, results)
+    return build(name, program, found.folds, found.input_lanes, request.device, results)
 
 
 def folding_record(core: Core) -> dict[str, Any]:
     """Return the JSON record from which `core_of` builds the same core again."""
     folds = {unit.step.name: asdict(fold) for unit, fold in core.folds()}
+    first, *taps = core.plan.results
+    outputs = {"labels": first.labels, "taps": [asdict(tap) for tap in taps]} if first.labels or taps else {}
     return {
         "architecture": "stream",
         "family": core.plan.device.family,
         "folds": folds,
         "input_lanes": core.plan.input_lanes,
+        **outputs,
     }
 
 
@@ -52,7 +62,7 @@ def core_of(name: str, program: Program, path: Path) -> Core:
     Raises:
         ExportError: the file is damaged, or is not a folding of this network.
     """
-    return build(name, program, *_read(path))
+    return fulfil(name, program, read_request(path))
 
 
 def read_folds(path: Path) -> tuple[dict[str, Fold], int, Device]:
@@ -61,22 +71,41 @@ def read_folds(path: Path) -> tuple[dict[str, Fold], int, Device]:
     Raises:
         ExportError: naming the file and the key.
     """
-    return _read(path)
+    asked = read_request(path)
+    return dict(asked.folds or {}), asked.input_lanes, asked.device
 
 
-def _read(path: Path) -> tuple[dict[str, Fold], int, Device]:
+def read_request(path: Path) -> CircuitRequest:
+    """Read what a folding file asks for: folds, input lanes, family, and outputs where it names any.
+
+    Raises:
+        ExportError: naming the file and the key.
+    """
     try:
         record = strict_json.parse_object(path.read_bytes(), str(path))
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror or error}.") from error
-    strict_json.fields(record, ("architecture", "family", "folds", "input_lanes"), str(path))
+    outputs = OUTPUTS if OUTPUTS[0] in record or OUTPUTS[1] in record else ()
+    strict_json.fields(record, ("architecture", "family", "folds", "input_lanes", *outputs), str(path))
     family, folds = record["family"], record["folds"]
     device = next((one for one in FAMILIES if one.family == family), None)
     if device is None or record["architecture"] != "stream" or not isinstance(folds, dict):
         known = ", ".join(one.family for one in FAMILIES)
         raise ExportError(f"{path}: not the folding of a streaming core for one of the families {known}.")
-    lanes = _count(record["input_lanes"], f"{path}: input_lanes")
-    return {name: _fold(fold, f"{path}: folds: {name}") for name, fold in folds.items()}, lanes, device
+    return CircuitRequest(
+        "stream",
+        device,
+        folds={name: _fold(fold, f"{path}: folds: {name}") for name, fold in folds.items()},
+        input_lanes=_count(record["input_lanes"], f"{path}: input_lanes"),
+        labels=strict_json.typed(record.get("labels", False), bool, f"{path}: labels"),
+        taps=tuple(_tap(tap, path) for tap in strict_json.typed(record.get("taps", []), list, f"{path}: taps")),
+    )
+
+
+def _tap(value: object, path: Path) -> Output:
+    record = strict_json.fields(value, ("tensor", "labels"), f"{path}: taps")
+    tensor = strict_json.typed(record["tensor"], str, f"{path}: taps: tensor")
+    return Output(tensor, strict_json.typed(record["labels"], bool, f"{path}: taps: labels"))
 
 
 def _fold(value: object, where: str) -> Fold:

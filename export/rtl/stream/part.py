@@ -8,6 +8,7 @@ from export.rtl.stream.build import Core
 from export.rtl.stream.fulfil import folding_record
 from export.rtl.stream.plan import Design
 from export.rtl.stream.schedule import bottleneck
+from export.rtl.stream.streams import streams
 from export.rtl.stream.units import Layer, Unit
 from export.target import Facts
 from quant.formats import Array
@@ -43,8 +44,25 @@ def stream_facts(core: Core) -> Facts:
         "bottleneck_cycles": bottleneck(plan),
         "macs_per_cycle": sum(unit.fold.pe * unit.fold.simd for unit in convs),
         "weight_bits": sum(_weight_bits(unit.step) for unit in convs),
+        "outputs": _outputs(core),
         "layers": [_layer(plan, index, unit) for index, unit in enumerate(plan.units)],
     }
+
+
+def _outputs(core: Core) -> list[dict[str, object]]:
+    """Return the streams out of the core: port, tensor, what it carries, and the clocks to its last beat."""
+    return [
+        {
+            "port": stream.port,
+            "tensor": stream.tensor,
+            "carries": "labels" if stream.labels else "codes",
+            "lanes": stream.lanes,
+            "beats": stream.beats,
+            "beat_bits": stream.bits,
+            "cycles": latency,
+        }
+        for stream, latency in zip(streams(core.plan), core.schedule.latencies, strict=True)
+    ]
 
 
 def _weight_bits(step: object) -> int:

@@ -10,8 +10,10 @@ import numpy as np
 
 from export.errors import ExportError
 from export.rtl.lanes.lanes import Lanes
+from export.rtl.stream.check import check_fold, check_request, check_results
 from export.rtl.stream.device import XILINX, Device
-from export.rtl.stream.folds import STYLES, Fold
+from export.rtl.stream.folds import Fold
+from export.rtl.stream.output import Output
 from export.rtl.stream.units import (
     Elementary,
     Elementwise,
@@ -34,8 +36,9 @@ from quant.steps import AveragePoolStep, ConvStep, MoveStep, MulStep, Step, read
 class Link:
     """A stream from the output of unit `source` (-1: the core's input) to input `port` of unit `target`.
 
-    The unit index behind the last unit is the core's output. Beats of `from_lanes` codes become beats of `to_lanes`;
-    a queue of 2^`queue_bits` beats holds back what the source makes ahead (0: none).
+    The unit indices behind the last unit are the core's outputs, in their order. Beats of `from_lanes` codes become
+    beats of `to_lanes`; a queue of 2^`queue_bits` beats holds back what the source makes ahead (0: none). Of an output
+    of labels `labels_of` is how many codes a frame has: they become one beat (0: codes leave as they are).
     """
 
     tensor: str
@@ -45,13 +48,15 @@ class Link:
     from_lanes: int
     to_lanes: int
     queue_bits: int = 0
+    labels_of: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
     """A streaming core: units in the order of their steps, links, and for each tensor the order of its codes.
 
-    `orders[tensor][i]` is the index, in C order of the tensor, of the code that travels at position i.
+    `results` are the streams out of it; the first one is that of the program's output. `orders[tensor][i]` is the
+    index, in C order of the tensor, of the code that travels at position i.
     `device` decides how products are made; `fifo_bits[u]` is log2 of the depth of the output FIFO of unit u.
     """
 
@@ -60,6 +65,7 @@ class Design:
     links: tuple[Link, ...]
     orders: dict[str, IntArray]
     input_lanes: int
+    results: tuple[Output, ...]
     device: Device = XILINX
     fifo_bits: tuple[int, ...] = ()
 
@@ -68,7 +74,7 @@ class Design:
         return self.program.quant(tensor).format.bits
 
     def inputs(self, unit: int) -> tuple[Link, ...]:
-        """Return the links into a unit (or into the core's output), by port."""
+        """Return the links into a unit (or into one of the core's outputs), by port."""
         return tuple(sorted((link for link in self.links if link.target == unit), key=lambda link: link.port))
 
     def outputs(self, unit: int) -> tuple[Link, ...]:
@@ -79,20 +85,37 @@ class Design:
         """Return how many codes a frame of a tensor has."""
         return prod(self.program.tensors[tensor].shape[1:])
 
+    def beats(self, link: Link) -> int:
+        """Return how many beats of a frame leave a link."""
+        return self.codes(link.tensor) // (link.labels_of or link.to_lanes)
 
-def design(program: Program, folds: Mapping[str, Fold], input_lanes: int = 1, device: Device = XILINX) -> Design:
+    def ends(self) -> tuple[Link, ...]:
+        """Return the links into the core's outputs, in their order."""
+        return tuple(link for index in range(len(self.results)) for link in self.inputs(len(self.units) + index))
+
+
+def design(
+    program: Program,
+    folds: Mapping[str, Fold],
+    input_lanes: int = 1,
+    device: Device = XILINX,
+    results: tuple[Output, ...] = (),
+) -> Design:
     """Build the units and links of a program.
 
-    Steps without an entry in `folds` (by step name) work on one code at a time. A step that the output does not depend
-    on gets no unit.
+    Steps without an entry in `folds` (by step name) work on one code at a time. A step that no output depends on gets
+    no unit. `results` are the core's outputs, () for the codes of the program's output alone.
 
     Raises:
         ExportError: a folding does not divide its layer, is of no step, or of a style its formats cannot have on the
-            device; the lanes do not divide the input's channels; or a step cannot stream.
+            device; the lanes do not divide the input's channels; an output is none of the network's activations, or
+            has no labels; or a step cannot stream.
     """
-    _check_request(program, folds, input_lanes)
-    program = _needed(program)
-    builder = _Builder(program, folds, _orders(program))
+    check_request(program, folds, input_lanes)
+    results = results or (Output(program.output),)
+    check_results(program, results)
+    program = _needed(program, {result.tensor for result in results})
+    builder = _Builder(program, folds, _orders(program, results), results)
     for step in program.steps:
         builder.add(step)
     plan = builder.finish(input_lanes, device)
@@ -101,12 +124,12 @@ def design(program: Program, folds: Mapping[str, Fold], input_lanes: int = 1, de
     return plan
 
 
-def _needed(program: Program) -> Program:
-    """Return a program with the steps that its output depends on."""
-    wanted, kept = {program.output}, []
+def _needed(program: Program, wanted: set[str]) -> Program:
+    """Return a program with the steps that its outputs depend on."""
+    kept = []
     for step in reversed(program.steps):
         if step.y in wanted:
-            wanted |= set(reads(step))
+            wanted = wanted | set(reads(step))
             kept.append(step)
     return replace(program, steps=tuple(reversed(kept)))
 
@@ -120,20 +143,22 @@ def canonical(program: Program, tensor: str) -> IntArray:
     return order
 
 
-def _orders(program: Program) -> dict[str, IntArray]:
+def _orders(program: Program, results: tuple[Output, ...]) -> dict[str, IntArray]:
     """Return every tensor's order: that of images, but for vectors that only fully connected layers read."""
+    seen = {result.tensor for result in results}
     orders = {program.input: canonical(program, program.input)}
     for step in program.steps:
         orders[step.y] = canonical(program, step.y)
-        if isinstance(step, MoveStep) and isinstance(step.op, ops.Reshape) and _only_dense(program, step.y):
-            orders[step.y] = orders[step.xs[0]]
+        flat = isinstance(step, MoveStep) and isinstance(step.op, ops.Reshape)
+        if flat and step.y not in seen and _only_dense(program, step.y):
+            orders[step.y] = orders[reads(step)[0]]
     return orders
 
 
 def _only_dense(program: Program, tensor: str) -> bool:
     """Whether all readers of a tensor are fully connected, so that the order of its codes is the weights' business."""
     readers = [step for step in program.steps if tensor in reads(step)]
-    return tensor != program.output and all(
+    return all(
         isinstance(step, ConvStep) and image(program, tensor)[1:] == (1, 1) and step.op.groups == 1 for step in readers
     )
 
@@ -141,8 +166,14 @@ def _only_dense(program: Program, tensor: str) -> bool:
 class _Builder:
     """Collects units and, for every tensor, where its codes come from."""
 
-    def __init__(self, program: Program, folds: Mapping[str, Fold], orders: dict[str, IntArray]):
-        self.program, self.folds, self.orders = program, folds, orders
+    def __init__(
+        self,
+        program: Program,
+        folds: Mapping[str, Fold],
+        orders: dict[str, IntArray],
+        results: tuple[Output, ...],
+    ):
+        self.program, self.folds, self.orders, self.results = program, folds, orders, results
         self.units: list[Unit] = []
         self.sources: dict[str, int] = {program.input: -1}
         self.wanted: list[tuple[str, int, int, int]] = []
@@ -167,7 +198,7 @@ class _Builder:
 
     def _layer(self, step: Windowed) -> None:
         fold = self.folds.get(step.name, Fold())
-        _check_fold(self.program, step, fold)
+        check_fold(self.program, step, fold)
         walk = walk_of(self.program, step, fold)
         if isinstance(step, AveragePoolStep) and walk.counts()[0] == 0:
             raise ExportError(f"fpga: step '{step.name}' has a window that lies wholly in the padding.")
@@ -206,12 +237,32 @@ class _Builder:
 
     def finish(self, input_lanes: int, device: Device) -> Design:
         """Link what reads a tensor to what makes it."""
-        self.wanted.append((self.program.output, len(self.units), 0, 1))
-        links = [
-            Link(tensor, self.sources[tensor], unit, port, self._lanes(self.sources[tensor], input_lanes), lanes)
-            for tensor, unit, port, lanes in self.wanted
-        ]
-        return Design(self.program, tuple(self.units), tuple(links), self.orders, input_lanes, device)
+        links = [self._link(*wanted, input_lanes) for wanted in self.wanted]
+        busiest = max((unit.cycles for unit in self.units), default=0)
+        for index, result in enumerate(self.results):
+            links.append(self._end(result, index, busiest, input_lanes))
+        return Design(self.program, tuple(self.units), tuple(links), self.orders, input_lanes, self.results, device)
+
+    def _link(self, tensor: str, unit: int, port: int, lanes: int, input_lanes: int) -> Link:
+        source = self.sources[tensor]
+        return Link(tensor, source, unit, port, self._lanes(source, input_lanes), lanes)
+
+    def _end(self, result: Output, index: int, busiest: int, input_lanes: int) -> Link:
+        """Link an output: the first one is a code a beat, further ones as wide as the slowest unit needs them.
+
+        Where there are several, each keeps a frame, so that none waits for another one: a label needs no more than its
+        own register, codes have a queue.
+        """
+        link = self._link(result.tensor, len(self.units) + index, 0, 1, input_lanes)
+        codes = prod(self.program.tensors[result.tensor].shape[1:])
+        if result.labels:
+            return replace(link, labels_of=codes)
+        if len(self.results) > 1:
+            link = replace(link, queue_bits=max(1, (codes // link.from_lanes - 1).bit_length()))
+        if index == 0:
+            return link
+        enough = (n for n in divisors(link.from_lanes) if codes // n <= busiest)
+        return replace(link, to_lanes=next(enough, link.from_lanes))
 
     def _lanes(self, source: int, input_lanes: int) -> int:
         if source < 0:
@@ -240,31 +291,6 @@ def _moved(step: MoveStep, places: list[IntArray], shape: tuple[int, ...]) -> In
             return places[0].reshape(1, *shape[1:])
 
 
-def _check_request(program: Program, folds: Mapping[str, Fold], input_lanes: int) -> None:
-    names = [step.name for step in program.steps if not isinstance(step, MoveStep)]
-    for name, fold in folds.items():
-        if name not in names:
-            raise ExportError(
-                f"fpga: '{name}' has a fold, but no step to fold is called so. There are {_quoted(names)}."
-            )
-        if min(fold.pe, fold.simd) < 1 or fold.style not in STYLES:
-            raise ExportError(
-                f"fpga: step '{name}' cannot be folded with pe {fold.pe}, simd {fold.simd} and style '{fold.style}'. "
-                f"Both numbers must be at least 1, and styles are {', '.join(STYLES)}."
-            )
-    channels = image(program, program.input)[0]
-    if input_lanes not in divisors(channels):
-        raise ExportError(
-            f"fpga: {input_lanes} input lanes do not divide the {channels} channels of input '{program.input}'. "
-            f"Allowed are {divisors(channels)}."
-        )
-
-
-def _quoted(names: list[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(f"'{name}'" for name in names[:most]) + more
-
-
 def _check_style(plan: Design, unit: Unit) -> None:
     """Check that a layer's products can be made as its fold says.
 
@@ -287,24 +313,9 @@ def product_style(unit: Layer) -> str:
     return unit.fold.style
 
 
-def _check_fold(program: Program, step: Step, fold: Fold) -> None:
-    tensor = reads(step)[0]
-    channels = image(program, tensor)[0]
-    if is_apart(step, channels):
-        possible = channels % fold.pe == 0 and fold.simd == 1
-        allowed = f"pe: a divisor of {channels} {divisors(channels)}; simd: 1"
-    else:
-        assert isinstance(step, ConvStep)
-        out, depth = step.weight.shape[0] // step.op.groups, step.weight.shape[1]
-        possible = out % fold.pe == 0 and depth % fold.simd == 0
-        allowed = f"pe: one of {divisors(out)}; simd: one of {divisors(depth)}"
-    if not possible:
-        raise ExportError(
-            f"fpga: step '{step.name}' cannot be folded with pe {fold.pe} and simd {fold.simd}. Allowed are {allowed}."
-        )
-
-
 def with_depths(plan: Design, fifo_bits: tuple[int, ...], queue_bits: Mapping[tuple[int, int], int]) -> Design:
-    """Return a design with the depths of its FIFOs, and of queues by (target unit, port)."""
-    links = tuple(replace(link, queue_bits=queue_bits.get((link.target, link.port), 0)) for link in plan.links)
+    """Return a design with the depths of its FIFOs, and of queues by (target unit, port); others stay."""
+    links = tuple(
+        replace(link, queue_bits=queue_bits.get((link.target, link.port), link.queue_bits)) for link in plan.links
+    )
     return replace(plan, links=links, fifo_bits=fifo_bits)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from export.rtl.stream.device import XILINX, Device, Resources
 from export.rtl.stream.folds import Fold
+from export.rtl.stream.output import Output
 
 #: The architectures: a unit for every layer, or one multiply-accumulate for all of them.
 ARCHITECTURES = ("stream", "sequential")
@@ -27,6 +28,8 @@ class CircuitRequest:
         cycles: clocks a frame, at most; None: at most `CYCLES` if that fits, else as few as fit.
         folds: fold by step name instead of a search.
         input_lanes: codes in a beat of the input, with `folds`.
+        labels: the network's output leaves as labels, one a frame, instead of codes (`stream`).
+        taps: further tensors that leave the core, each as a stream of its own (`stream`).
     """
 
     architecture: str = ""
@@ -35,3 +38,9 @@ class CircuitRequest:
     cycles: int | None = None
     folds: Mapping[str, Fold] | None = None
     input_lanes: int = 1
+    labels: bool = False
+    taps: tuple[Output, ...] = ()
+
+    def results(self, output: str) -> tuple[Output, ...]:
+        """Return the outputs of the core of a network whose output is the tensor `output`."""
+        return (Output(output, self.labels), *self.taps)

@@ -22,11 +22,17 @@ PER_DSP = {"dsp": 1, "dsp_pair": 2}
 
 
 def design_resources(plan: Design, device: Device) -> list[Resources]:
-    """Return the estimate of every unit, with the links into it."""
+    """Return the estimate of every unit, with the links into it and what its outputs need."""
     return [
-        unit_resources(plan, unit, device) + total([_link(plan, link, device) for link in plan.inputs(index)])
+        unit_resources(plan, unit, device) + total([_link(plan, link, device) for link in _links(plan, index)])
         for index, unit in enumerate(plan.units)
     ]
+
+
+def _links(plan: Design, index: int) -> list[Link]:
+    """Return the links into a unit, and those of its outputs that keep a frame or make labels."""
+    ends = [link for link in plan.ends() if link.source == index and (link.queue_bits or link.labels_of)]
+    return [*plan.inputs(index), *ends]
 
 
 def unit_resources(plan: Design, unit: Unit, device: Device) -> Resources:
@@ -92,7 +98,8 @@ def _link(plan: Design, link: Link, device: Device) -> Resources:
     queue = _memory(width, 1 << link.queue_bits, device, SMALL_BUFFER) if link.queue_bits else Resources()
     wide = max(link.from_lanes, link.to_lanes) * plan.format_bits(link.tensor)
     convert = Resources(wide + 8.0) if link.from_lanes != link.to_lanes else Resources()
-    return queue + convert + Resources(width + 30.0)
+    label = Resources(2.5 * plan.format_bits(link.tensor) + 20) if link.labels_of else Resources()
+    return queue + convert + label + Resources(width + 30.0)
 
 
 def _memory(width: int, depth: int, device: Device, small: int = 0, *, rom: bool = False) -> Resources:

@@ -25,15 +25,17 @@ _MAX_PASSES = 4000
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Clocks of a core fed without gaps, whose output never waits; clock 0 takes the first beat.
+    """Clocks of a core fed without gaps, whose outputs never wait; clock 0 takes the first beat.
 
-    `latency` is from the first beat in to the last beat out of the first frame, both included; `interval` is between
-    the ends of frames, the larger of the last two: some cores alternate between two that differ by a clock.
-    `waiting[(target, port)]` is how many beats a queue before that port holds at most.
+    `latency` is from the first beat in to the last beat of the first output of the first frame, both included;
+    `interval` is between the ends of frames, the larger of the last two: some cores alternate between two that differ
+    by a clock. `latencies` are those of every output. `waiting[(target, port)]` is how many beats a queue before that
+    port holds at most.
     """
 
     latency: int
     interval: int
+    latencies: tuple[int, ...]
     waiting: dict[tuple[int, int], int]
 
 
@@ -68,7 +70,7 @@ class _Stage:
                 return _after(self.read, i - self.ratio, 1)
             case "narrow":
                 return _after(self.given, i * self.ratio - 1, 0)
-            case _:
+            case _:  # "widen", and "label", which makes one beat of many, too
                 return np.where(i % self.ratio == 0, _after(self.given, i // self.ratio - 1, 0), _NEVER)
 
     def offered(self) -> IntArray:
@@ -106,7 +108,7 @@ class _Model:
         return self.plan.codes(tensor) // lanes * self.frames
 
     def _empty(self, link: Link) -> IntArray:
-        return np.full(self._beats(link.tensor, link.to_lanes), _NEVER)
+        return np.full(self.plan.beats(link) * self.frames, _NEVER)
 
     def _stages(self, link: Link) -> list[_Stage]:
         lanes, stages = link.from_lanes, []
@@ -167,8 +169,8 @@ class _Model:
 
     def _accepts(self, link: Link) -> IntArray:
         """Earliest clocks at which the reader of a link takes each beat."""
-        if link.target == len(self.plan.units):
-            return self._sink()
+        if link.target >= len(self.plan.units):
+            return self._sink(link)
         unit = self.plan.units[link.target]
         match unit:
             case Layer():
@@ -178,11 +180,11 @@ class _Model:
             case Rearrange():
                 return self._half_free(link, unit)
 
-    def _sink(self) -> IntArray:
-        """The last code of a frame waits until the whole frame came in."""
-        codes, beats = self.plan.codes(self.plan.program.output), len(self.popped[-1]) // self.frames
-        accepts = np.full(codes * self.frames, _NEVER)
-        accepts[codes - 1 :: codes] = self.popped[-1][beats - 1 :: beats] + 1
+    def _sink(self, link: Link) -> IntArray:
+        """The last beat of a frame waits until the whole frame came in."""
+        count, beats = self.plan.beats(link), len(self.popped[-1]) // self.frames
+        accepts = np.full(count * self.frames, _NEVER)
+        accepts[count - 1 :: count] = self.popped[-1][beats - 1 :: beats] + 1
         return accepts
 
     def _rows_free(self, index: int, unit: Layer) -> IntArray:
@@ -251,6 +253,11 @@ class _Model:
         beats = np.arange(unit.beats_per_group)
         self.pushed[index] = (self.starts[index][:, None] + (walk.terms - 1 + latency) + beats).reshape(-1)
 
+    def is_queued(self, link: Link) -> bool:
+        """Whether a link begins with a queue."""
+        stages = self.stages[link.target, link.port]
+        return bool(stages) and stages[0].kind == "queue"
+
     def waiting(self, link: Link) -> int:
         """Return the most beats at a port that wait for their partners."""
         unit = self.plan.units[link.target]
@@ -280,16 +287,12 @@ def schedule(plan: Design, latencies: tuple[int, ...], frames: int = 3, *, unlim
     """
     model = _Model(plan, latencies, frames, unlimited)
     model.solve()
-    codes = plan.codes(plan.program.output)
-    ends = model.ends[len(plan.units), 0][codes - 1 :: codes]
-    queues = [
-        link
-        for link in plan.links
-        if model.stages[link.target, link.port] and model.stages[link.target, link.port][0].kind == "queue"
-    ]
-    waiting = {(link.target, link.port): model.waiting(link) for link in queues}
-    interval = int(np.diff(ends)[-2:].max()) if frames > 1 else 0
-    return Schedule(int(ends[0]) + 1, interval, waiting)
+    ends = [model.ends[link.target, 0][plan.beats(link) - 1 :: plan.beats(link)] for link in plan.ends()]
+    queues = [link for link in plan.links if has_queue(plan, link)]
+    waiting = {(link.target, link.port): model.waiting(link) for link in queues if model.is_queued(link)}
+    interval = int(np.diff(ends[0])[-2:].max()) if frames > 1 else 0
+    latencies = tuple(int(end[0]) + 1 for end in ends)
+    return Schedule(latencies[0], interval, latencies, waiting)
 
 
 def bottleneck(plan: Design) -> int:

@@ -18,6 +18,11 @@ def filled(name: str, values: dict[str, str]) -> str:
     return text
 
 
+def printable(name: str) -> str:
+    """Return a name from a model file so that it cannot leave its comment."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "@`\\" else "_" for c in name)
+
+
 def lines(items: list[str], indent: int = 2) -> str:
     """Join lines with an indent."""
     return "\n".join(" " * indent + item if item else item for item in items)
