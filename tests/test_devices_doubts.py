@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from devices.doubts import doubts
-from devices.measurement import Measurement
+from devices.measurement import LoadgenVerdict, Measurement
+from devices.meters.energy import MeterSpec, energy_of
+from devices.meters.trace import Trace
+from devices.state import NOT_RECORDED, Clock, Conditions, Counter
 from tests.measurements import CONDITIONS, measurement, steady
 
 
@@ -73,4 +77,72 @@ def test_every_doubt_gives_advice() -> None:
         "LOADED_MACHINE",
         "CORRELATED_SAMPLES",
     }
-    assert all(d.text.count(". ") >= 1 and d.text.endswith(".") for d in found)
+    assert all(d.text.endswith(".") and d.advice.endswith(".") and d.advice[0].isupper() for d in found)
+
+
+def test_a_percentile_of_queries_needs_more_of_them() -> None:
+    found = doubts(measurement(scenario="multi-stream", samples_per_query=8, latency_s=steady(5, 100)))
+    assert [d.name for d in found] == ["TOO_FEW_SAMPLES"]
+    assert found[0].text == "500 queries; a p99 needs 662."
+    offline = measurement(scenario="offline", samples_per_query=900, latency_s=((0.1,),) * 5)
+    assert _names(offline) == []
+
+
+def test_loadgen_that_calls_itself_invalid() -> None:
+    verdict = LoadgenVerdict(False, "the least duration was not reached", (), "6")
+    found = doubts(measurement(loadgen=verdict))
+    assert [d.name for d in found] == ["INVALID_LOADGEN"]
+    assert "the least duration was not reached" in found[0].text
+    assert _names(measurement(loadgen=replace(verdict, valid=True))) == []
+
+
+@pytest.mark.parametrize(("step_s", "expected"), [(1e-6, []), (1.1e-5, ["COARSE_CLOCK"]), (9e-6, [])])
+def test_a_clock_that_is_too_coarse(step_s: float, expected: list[str]) -> None:
+    windows = tuple(tuple(step_s * round(s / step_s) for s in window) for window in steady(5, 40))
+    assert [name for name in _names(measurement(latency_s=windows)) if name == "COARSE_CLOCK"] == expected
+
+
+def test_a_part_faster_than_the_clock() -> None:
+    windows = tuple((0.0, 0.0, 0.0, 1e-3, 0.0) * 4 for _ in range(5))
+    found = [doubt for doubt in doubts(measurement(latency_s=windows)) if doubt.name == "COARSE_CLOCK"]
+    assert "longer than most samples" in found[0].text
+
+
+def _state(**changes: object) -> Conditions:
+    lacking = tuple(pair for pair in NOT_RECORDED if pair[0] not in changes)
+    return replace(CONDITIONS, absent=lacking, **changes)  # type: ignore[arg-type]
+
+
+def test_throttling_is_read_from_counters_and_clocks() -> None:
+    quiet = _state(throttling=(Counter("cpu0 core", 7, 7),), clocks=(Clock("cpu", "x", 1, 9, 2_000_000, 1_950_000),))
+    assert _names(measurement(conditions=quiet)) == []
+    counted = doubts(measurement(conditions=_state(throttling=(Counter("cpu0 core", 7, 9),))))
+    assert [(d.name, "cpu0 core rose by 2" in d.text) for d in counted] == [("THROTTLING", True)]
+    fallen = _state(clocks=(Clock("gpu", None, None, None, 1_000_000_000, 600_000_000),))
+    (doubt,) = doubts(measurement(conditions=fallen))
+    assert "gpu fell from 1000 to 600 MHz" in doubt.text
+    unknown = _state(clocks=(Clock("gpu", None, None, None, None, 600),), throttling=(Counter("x", None, 3),))
+    assert _names(measurement(conditions=unknown)) == []
+
+
+def test_windows_that_become_slower() -> None:
+    windows = [tuple(s * (1 + 0.03 * index) for s in window) for index, window in enumerate(steady(9))]
+    assert "SLOWING_DOWN" in _names(measurement(latency_s=tuple(windows)))
+    assert "SLOWING_DOWN" not in _names(measurement(latency_s=tuple(windows[:5])))
+
+
+def test_programs_that_came_during_the_run() -> None:
+    assert _names(measurement(conditions=replace(CONDITIONS, load_after=3.1))) == ["LOADED_MACHINE"]
+    assert _names(measurement(conditions=replace(CONDITIONS, load_after=2.9))) == []
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(99, ["METER_TOO_SLOW"]), (100, [])])
+def test_a_meter_that_is_too_slow(samples: int, expected: list[str]) -> None:
+    trace = Trace(
+        "power", "rail", np.arange(6 * samples) / samples, np.full(6 * samples, 2.0) + 1e-3 * np.arange(6 * samples)
+    )
+    windows = tuple((float(i), i + 1.0 - 1e-9, 10) for i in range(5))
+    energy = energy_of(trace, windows, None, MeterSpec(0.0, 0.0, 0.0), meter="ina3221", method="measured")
+    found = measurement(energy=energy, energy_j=energy.gross_j)
+    assert _names(found) == expected
+    assert _names(replace(found, method="simulated")) == expected

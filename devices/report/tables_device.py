@@ -124,5 +124,5 @@ def doubt_rows(found: Sequence[Entry]) -> tuple[tuple[str, str, str], ...]:
     titles: dict[tuple[str, str], list[str]] = {}
     for entry in found:
         for doubt in doubts(entry.measurement):
-            titles.setdefault((doubt.name, doubt.text), []).append(entry.title)
+            titles.setdefault((doubt.name, f"{doubt.text} {doubt.advice}"), []).append(entry.title)
     return tuple((name, ", ".join(where), text) for (name, text), where in sorted(titles.items()))

@@ -42,7 +42,12 @@ class Share(click.ParamType[float]):
 @click.option(
     "--window-s", type=click.FloatRange(min=0, min_open=True), default=0.03, show_default=True, help="Their length."
 )
-@click.option("--scenario", default="single-stream", show_default=True, help="How queries are put: single-stream, multi-stream or offline.")
+@click.option(
+    "--scenario",
+    default="single-stream",
+    show_default=True,
+    help="How queries are put: single-stream, multi-stream or offline.",
+)
 @click.option(
     "--tolerance",
     type=Share(),
