@@ -1,0 +1,130 @@
+"""The Dask executor: one worker per lab host, which offers the slots of its boards as resources.
+
+Text goes out and text comes back. Scheduler, workers and this process exchange Dask's own messages, which execute what
+they hold: run them inside one network whose members trust each other, or with TLS.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from devices.errors import DeviceError
+from devices.executor.executor import Keep, Say
+from devices.executor.job import Job, Outcome, outcome_from_json, to_json
+from devices.executor.needs import ELSEWHERE, MACHINE, board_key
+from devices.executor.work import execute_apart
+
+#: How often the cluster is looked at while no job ends.
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DaskExecutor:
+    """Executes jobs on the workers of a Dask cluster.
+
+    Attributes:
+        address: of the scheduler, such as tcp://head:8786.
+        patience_s: a job fails when for so long no worker offers a slot of its board.
+        command: starts the process of a job on a worker's host; None takes that host's own edgemill.
+        connect_s: how long the scheduler may take to answer.
+    """
+
+    address: str
+    patience_s: float = 60.0
+    command: tuple[str, ...] | None = None
+    connect_s: float = 10.0
+
+    def run(self, jobs: Sequence[Job], slots: Mapping[str, int], keep: Keep, say: Say) -> None:
+        """Run every job; see `devices.executor.executor.Executor`. The workers say how many slots a board has."""
+        try:
+            import distributed
+        except ImportError:
+            raise DeviceError("the Dask executor needs distributed: pip install 'edgemill[scale]'") from None
+        try:
+            client = distributed.Client(self.address, timeout=self.connect_s, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise DeviceError(
+                f"no Dask scheduler answers at {self.address}: {error}. Start one with: dask scheduler"
+            ) from error
+        with client:
+            futures = {self._submit(client, job): job for job in jobs}
+            try:
+                self._collect(client, futures, keep, say)
+            finally:
+                client.cancel(list(futures))
+
+    def _submit(self, client: Any, job: Job) -> Any:
+        """Submit a job under its id: asked for twice it runs once, and again when its worker is lost."""
+        return client.submit(
+            execute_apart,
+            to_json(job),
+            *((self.command,) if self.command else ()),
+            key=f"edgemill-{job.id}",
+            resources=worker_needs(job),
+            pure=False,
+        )
+
+    def _collect(self, client: Any, futures: dict[Any, Job], keep: Keep, say: Say) -> None:
+        missed: dict[str, float] = {}
+        while futures:
+            for future in _finished(list(futures)):
+                job = futures.pop(future)
+                keep(job, _outcome(client, future, job))
+            if client.status != "running":
+                raise DeviceError(f"the Dask scheduler at {self.address} is gone; what was finished is kept.")
+            for future, reason in self._unserved(client, futures, missed, say):
+                future.cancel()
+                keep(futures.pop(future), Outcome(reason=reason))
+
+    def _unserved(
+        self, client: Any, futures: Mapping[Any, Job], missed: dict[str, float], say: Say
+    ) -> list[tuple[Any, str]]:
+        """Return the futures that nobody could run for longer than `patience_s`, each with the reason."""
+        offered = [{key for key, amount in worker["resources"].items() if amount >= 1} for worker in _workers(client)]
+        now, found = time.monotonic(), []
+        for future, job in futures.items():
+            if any(keys.issuperset(worker_needs(job)) for keys in offered):
+                missed.pop(job.board, None)
+                continue
+            if job.board not in missed:
+                say(f"no worker offers a slot of board '{job.board}'; waiting {self.patience_s:g} s for one")
+            if now - missed.setdefault(job.board, now) >= self.patience_s:
+                option = f'--resources "{worker_resources({job.board: 1})}"'
+                found.append((future, f"no Dask worker offers a slot of board '{job.board}'; start one with {option}."))
+        return found
+
+
+def _finished(futures: list[Any]) -> list[Any]:
+    import distributed
+
+    try:
+        return list(distributed.wait(futures, timeout=LOOK_S, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        return []
+
+
+def _outcome(client: Any, future: Any, job: Job) -> Outcome:
+    if future.status == "finished":
+        return outcome_from_json(client.gather(future), f"outcome of {job.label}")
+    if future.status == "error":
+        error = future.exception()
+        return Outcome(reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Outcome(reason=f"Dask lost the job ({future.status}).")
+
+
+def _workers(client: Any) -> list[dict[str, Any]]:
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def worker_needs(job: Job) -> dict[str, int]:
+    """Return what a job occupies of a worker: a slot of its board, and the worker's machine where it computes there."""
+    return {board_key(job.board): 1, **({} if job.transport in ELSEWHERE else {MACHINE: 1})}
+
+
+def worker_resources(slots: Mapping[str, int]) -> str:
+    """Return what `--resources` of a Dask worker says when its host serves these boards."""
+    offered = {board_key(board): count for board, count in slots.items()} | {MACHINE: 1}
+    return " ".join(f"{key}={count}" for key, count in offered.items())
