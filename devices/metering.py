@@ -37,9 +37,11 @@ class Metering:
     clock: Clock = raw_clock
 
     def __post_init__(self) -> None:
-        """Refuse an idle phase of less than nothing."""
+        """Refuse an idle phase of less than nothing, and a meter that nobody knows."""
         if not self.idle_s >= 0:
             raise DeviceError(f"idle_s is {self.idle_s}; it must be 0 or more.")
+        if self.meter:
+            find_meter(self.meter)
 
     def find(self, root: Path) -> Meter | None:
         """Return the meter, None where nobody named one and the machine has none of its own."""

@@ -66,13 +66,16 @@ def profile(
 
 
 def profile_all(
-    work: Sequence[tuple[Plan, Board | RemoteBoard]], say: Callable[[str], None] = silent
+    work: Sequence[tuple[Plan, Board | RemoteBoard]],
+    say: Callable[[str], None] = silent,
+    metering: Metering = OWN_METER,
 ) -> tuple[Measurement | DeviceError, ...]:
     """Run plans: those on boards of the inventory first, all boards at once, then the others one after the other.
 
     Args:
         work: each plan with its board.
         say: told what is being done.
+        metering: which meter to read beside runs on this machine.
 
     Returns:
         For each plan, in order, what was measured, or why nothing was.
@@ -81,7 +84,7 @@ def profile_all(
     far = [(plan, board) for plan, board in work if isinstance(board, RemoteBoard)]
     came = iter(asyncio.run(profile_many(far, say)) if far else ())
     return tuple(
-        _brought(plan, board, next(came), started) if isinstance(board, RemoteBoard) else _tried(plan, say)
+        _brought(plan, board, next(came), started) if isinstance(board, RemoteBoard) else _tried(plan, say, metering)
         for plan, board in work
     )
 
@@ -95,9 +98,9 @@ def _brought(
     return _measurement(plan, remote.board, there.found, started=started, state=state, root=root)
 
 
-def _tried(plan: Plan, say: Callable[[str], None]) -> Measurement | DeviceError:
+def _tried(plan: Plan, say: Callable[[str], None], metering: Metering) -> Measurement | DeviceError:
     try:
-        return profile(plan, say=say)
+        return profile(plan, say=say, metering=metering)
     except DeviceError as error:
         return error
 

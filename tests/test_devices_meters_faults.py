@@ -9,9 +9,9 @@ import pytest
 from devices.boards import find_board
 from devices.errors import DeviceError
 from devices.found import Found
+from devices.metering import Metering, run_metered
 from devices.meters.energy import Energy, energy_of
 from devices.meters.meters import METERS
-from devices.metering import Metering, run_metered
 from tests.meter_benches import BENCHES, SAMPLES, Bench
 from tests.meter_trees import FAULTS
 

@@ -26,6 +26,8 @@ READING = (
     "search",
     "verify",
     "profile",
+    "lint",
+    "energy",
     "eval",
     "compare",
     "gate",
@@ -37,7 +39,7 @@ READING = (
     "models",
     "recipes",
 )
-WRITING = ("quantize", "finetune", "convert", "export", "package", "report")
+WRITING = ("quantize", "finetune", "convert", "export", "lint", "package", "report")
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()

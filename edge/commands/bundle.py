@@ -92,6 +92,8 @@ def verify(
     help="Jetson: set this power mode (nvpmodel) for the run, then put it back.",
 )
 @click.option("--max-clocks", is_flag=True, help="Jetson: hold clocks at their highest (jetson_clocks) during the run.")
+@click.option("--meter", default="", metavar="NAME[:ARG]", help="Read this meter beside runs on this machine.")
+@click.option("--idle-s", type=_FROM_0, default=0.0, help="Record the idle machine for so long first, for net energy.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run.")
 @boards_option
 @store_option
@@ -109,6 +111,8 @@ def profile(
     loadgen: bool,
     power_mode: int | None,
     max_clocks: bool,
+    meter: str,
+    idle_s: float,
     dry_run: bool,
     boards_file: Path | None,
     store: Path | None,
@@ -116,17 +120,18 @@ def profile(
 ) -> None:
     """Measure a bundle on boards, built-in ones and those of the inventory (boards.toml).
 
-    Latency, instructions, cycles, memory: what the board gives. What is absent has a reason. FPGA boards give the
-    resources of the core, its clock where open tools place it, and a bitstream; results are kept for the next time.
+    Latency, energy, instructions, cycles, memory: what the board gives. What is absent has a reason. FPGA boards give
+    the resources of the core, its clock where open tools place it, and a bitstream; results are kept for the next time.
     """
     from devices import plan as planning
     from devices.errors import DeviceError
     from devices.inventory import RemoteBoard, find_any
+    from devices.metering import Metering
     from devices.runner import profile_all
     from devices.scenario import find_scenario
     from export.bundle_read import read_bundle
 
-    asked = find_scenario(scenario)
+    asked, metering = find_scenario(scenario), Metering(meter, idle_s)
     boards = [find_any(name, boards_file) for name in names]
     bare = [board.board if isinstance(board, RemoteBoard) else board for board in boards]
     read = read_bundle(bundle)
@@ -151,7 +156,7 @@ def profile(
     if dry_run:
         _print_plans(plans, {board.name: board for board in bare}, as_json)
         return
-    results = profile_all(work, lambda text: click.echo(text, err=True))
+    results = profile_all(work, lambda text: click.echo(text, err=True), metering)
     found = [result for result in results if not isinstance(result, DeviceError)]
     failed = [result for result in results if isinstance(result, DeviceError)]
     if not found:
@@ -168,6 +173,7 @@ def _show_profile(found: Sequence[Measurement], as_json: bool) -> None:
     """Print measurements with the doubts about them."""
     from devices.doubts import doubts
     from devices.measurement_record import to_record
+    from devices.report.energy import energy_line
     from devices.report.summary import measurement_rows
     from devices.report.tables_circuit import circuit_tables
 
@@ -180,6 +186,8 @@ def _show_profile(found: Sequence[Measurement], as_json: bool) -> None:
         texts = [[f"{cell.text} ({cell.note})" if cell.note else cell.text for cell in row] for row in table.rows]
         print_table(table.caption, [column.head for column in table.columns], texts)
     for item in found:
+        if item.energy is not None:
+            click.echo(energy_line(item, item.energy))
         if item.loadgen is not None:
             verdict = "VALID" if item.loadgen.valid else "INVALID"
             click.echo(f"LoadGen: part '{item.part}' on {item.board}: {verdict}. {item.loadgen.reasons}".rstrip())
