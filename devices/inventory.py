@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from devices import boards, boards_jetson
 from devices.board import Board
 from devices.errors import DeviceError
-from devices.remote.build import Triple, check_cpu, find_triple
+from devices.remote.build import TRIPLES, Triple, check_cpu
 from devices.remote.job import BOOT_ID, Site
 from devices.remote.ssh import Address, fingerprint
 from quant.names import find, suggestion
@@ -211,7 +211,7 @@ def _checked(body: object, where: str) -> dict[str, Any]:
 
 def _triple(keys: _Keys, kind: Kind, where: str) -> Triple | None:
     if kind.runner == "c":
-        return find_triple(keys.required("triple"))
+        return find(keys.required("triple"), TRIPLES, f"triple in {where}", DeviceError)
     extra = [key for key in ("triple", "cpu") if keys.text(key)]
     if extra:
         raise DeviceError(f"{where}: {extra[0]} is for the C runner; '{kind.name}' runs {kind.runtime} in Python.")

@@ -44,25 +44,25 @@ class Server:
 
     folder: Path
     port: int
-    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers. SHLVL keeps bash from reading the user's settings for each command."""
         settings = {
             "Port": str(self.port),
             "ListenAddress": "127.0.0.1",
             "HostKey": str(self.folder / "host"),
-            "AuthorizedKeysFile": str(self.folder / "user.pub"),
+            "AuthorizedKeysFile": str(self.folder / "authorized"),
             "UsePAM": "no",
             "StrictModes": "no",
             "PidFile": "none",
             "PermitRootLogin": "yes",
             "MaxStartups": "200",
             "MaxSessions": "200",
+            "SetEnv": " ".join(f"{name}={value}" for name, value in ({"SHLVL": "2"} | self.environment).items()),
         }
         words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-        words += [word for option in self.options for word in ("-o", option)]
         log = (self.folder / "sshd.log").open("ab")
         with log:
             self.process = subprocess.Popen(
@@ -140,14 +140,15 @@ def key(path: Path) -> None:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Server]:
-    """Run a server in an empty folder; skips where there can be none."""
+def running(folder: Path, **environment: str) -> Iterator[Server]:
+    """Run a server in an empty folder, whose commands have this environment; skips where there can be none."""
     reason = reason_to_skip()
     if reason:
         pytest.skip(reason)
     for name in ("host", "user"):
         key(folder / name)
-    server = Server(folder, free_port(), options)
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    server = Server(folder, free_port(), environment)
     server.start()
     try:
         yield server

@@ -12,7 +12,6 @@ from devices import tools
 from devices.errors import DeviceError
 from devices.tools import Tool
 from quant.formats import Format
-from quant.names import find
 
 SOURCES = Path(__file__).resolve().parent.parent / "runners" / "c"
 COMPILE_LIMIT_S = 300.0
@@ -46,11 +45,6 @@ ARMHF = Triple(
     "mcpu",
 )
 TRIPLES = (AARCH64, ARMHF, X86_64)
-
-
-def find_triple(name: str) -> Triple:
-    """Return the triple called `name`, or raise DeviceError with the nearest known name."""
-    return find(name, TRIPLES, "triple", DeviceError)
 
 
 def check_cpu(cpu: str, where: str) -> str:

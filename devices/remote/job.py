@@ -26,7 +26,7 @@ RUNS, PUSHES = 3, 3
 #: Between two looks at a job, in seconds: at first, and at most.
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.25, 10.0
 #: A job seen without a process so often in a row is dead. Looks are at least this long apart.
-GONE_LOOKS, GONE_LOOK_S = 4, 0.5
+GONE_LOOKS, GONE_LOOK_S = 20, 0.5
 
 
 @dataclass(frozen=True, slots=True)

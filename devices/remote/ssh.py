@@ -92,7 +92,7 @@ async def connect(address: Address) -> Link:
         ) from error
     except asyncssh.PermissionDenied as error:
         raise DeviceError(f"{where} does not let {address.user or 'this user'} in: {error.reason}.") from error
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, FileNotFoundError) as error:
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, FileNotFoundError, ValueError) as error:
         raise DeviceError(f"the private key {address.identity} cannot be used: {error}.") from error
     except (asyncssh.Error, OSError, TimeoutError) as error:
         raise LinkLost(f"no connection to {where}: {error or 'no answer'}.") from error
