@@ -7,7 +7,21 @@ from typing import Any
 import click
 
 from devices.errors import DeviceError
-from edge.commands import bundle, convert, diagnose, explore, finetune, gate, lab, lists, model, package, run
+from edge.commands import (
+    bundle,
+    convert,
+    diagnose,
+    energy,
+    explore,
+    finetune,
+    gate,
+    lab,
+    lint,
+    lists,
+    model,
+    package,
+    run,
+)
 from edge.errors import EdgeError
 from export.errors import ExportError
 from quant.errors import QuantError
@@ -22,9 +36,11 @@ COMMANDS = (
     explore.search,
     convert.convert,
     model.export,
+    lint.lint,
     package.package,
     bundle.verify,
     bundle.profile,
+    energy.energy,
     lab.lab,
     model.evaluate,
     run.report,

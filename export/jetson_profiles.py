@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.errors import ExportError
+from quant.names import suggestion
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -55,7 +58,7 @@ ORIN = Profile(
     target="jetson",
     board="Jetson Orin",
     jetpack="6.2",
-    l4t=("36.4",),
+    l4t=("36.4", "36.5"),
     compute="8.7",
     tensorrt="10.3",
     opset=17,
@@ -101,7 +104,20 @@ XAVIER = Profile(
     types=("INT8",),
     three_inputs=True,
     dla=True,
-    note="JetPack 5 on a Xavier has TensorRT 8.4 or 8.5: use jetson-orin-jp5, which has that command line.",
+)
+XAVIER_JETPACK5 = Profile(
+    target="jetson-xavier-jp5",
+    board="Jetson Xavier",
+    jetpack="5.1",
+    l4t=("35",),
+    compute="7.2",
+    tensorrt="8.5",
+    opset=17,
+    opset_max=17,
+    types=("INT8",),
+    three_inputs=True,
+    dla=True,
+    note="JetPack 5.0 has TensorRT 8.4, whose command line is the same.",
 )
 ORIN_JETPACK5 = Profile(
     target="jetson-orin-jp5",
@@ -160,4 +176,13 @@ THOR = Profile(
     note="The operator set limit of TensorRT 10.13 was not checked; 20 is that of 10.1.",
 )
 
-PROFILES = (ORIN, NANO, TX2, XAVIER, ORIN_JETPACK5, ORIN_JETPACK60, ORIN_JETPACK72, THOR)
+PROFILES = (ORIN, NANO, TX2, XAVIER, XAVIER_JETPACK5, ORIN_JETPACK5, ORIN_JETPACK60, ORIN_JETPACK72, THOR)
+
+
+def find_profile(target: str) -> Profile:
+    """Return the profile of a Jetson target, or raise ExportError with the nearest one."""
+    found = next((profile for profile in PROFILES if profile.target == target), None)
+    if found is None:
+        names = tuple(profile.target for profile in PROFILES)
+        raise ExportError(f"unknown Jetson target '{target}'.{suggestion(target, names)} Known: {', '.join(names)}.")
+    return found

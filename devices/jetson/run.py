@@ -24,7 +24,7 @@ from devices.remote.job import Hands, Job, Site, new_name, run_job
 from devices.remote.link import Link, Say, Steady
 from devices.scenario import SINGLE_STREAM
 from devices.state import Conditions
-from export.jetson_profiles import PROFILES, Profile
+from export.jetson_profiles import Profile, find_profile
 from export.jetson_script import run_flags
 from export.jetson_shell import build_script, profile_script, run_script
 from quant.graph import macs
@@ -34,14 +34,6 @@ T = TypeVar("T")
 #: Building an engine tries many kernels: minutes on a small board.
 BUILD_LIMIT_S = 3600.0
 _PATTERNS = tuple(f"/{pattern}" for pattern in (*conditions.GLOBS, *GLOBS))
-
-
-def find_profile(target: str) -> Profile:
-    """Return the profile of a Jetson target, or raise DeviceError."""
-    found = next((profile for profile in PROFILES if profile.target == target), None)
-    if found is None:
-        raise DeviceError(f"'{target}' is no Jetson target; known: {', '.join(p.target for p in PROFILES)}.")
-    return found
 
 
 def run_here(plan: Plan, say: Say, site: Site | None = None) -> tuple[Found, Conditions]:
