@@ -33,8 +33,9 @@ class Ratio:
 
 
 def window_medians(measurement: Measurement) -> tuple[float, ...]:
-    """Return the median latency of every window in seconds."""
-    return tuple(statistics.median(window) for window in measurement.latency_s or ())
+    """Return the median latency of every window in seconds for each inference of a query."""
+    size = measurement.samples_per_query
+    return tuple(statistics.median(window) / size for window in measurement.latency_s or ())
 
 
 def latency_ratio(base: tuple[float, ...], other: tuple[float, ...]) -> Ratio:

@@ -54,6 +54,42 @@ def compare(base: RunRecord, other: RunRecord) -> Comparison:
     )
 
 
+def compare_measured(base: tuple[str, Sequence[Measurement]], other: tuple[str, Sequence[Measurement]]) -> Comparison:
+    """Compare latencies, instructions, cycles and memory of two runs that hold measurements only.
+
+    Args:
+        base: name of the base run, and what it measured.
+        other: of the other one.
+    """
+    figures = [[_of(found, metric) for metric in ("latency", "instructions", "cycles")] for _, found in (base, other)]
+    latencies, gone = _latencies(figures[0][0], figures[1][0])
+    counted = tuple(zip(("instructions", "cycles"), figures[0][1:], figures[1][1:], strict=True))
+    memories = [_memories(_of(found, None)) for _, found in (base, other)]
+    lonely = [line for metric, old, new in counted for line in _unmatched(metric, old, new)]
+    lonely += _unmatched("size", memories[0], memories[1])
+    return Comparison(
+        base=base[0],
+        other=other[0],
+        notes=(),
+        accuracies=(),
+        sizes=_size_changes(memories[0], memories[1]),
+        latencies=latencies,
+        counts=tuple(change for metric, old, new in counted for change in _count_changes(metric, old, new)),
+        parities=(),
+        unmatched=(*gone, *lonely),
+    )
+
+
+def _of(found: Sequence[Measurement], metric: str | None) -> dict[Key, Measurement]:
+    """Return the measurements that have a metric; None: all. Of several alike the last one."""
+    return {(m.target, m.scenario, m.part, m.board): m for m in found if metric is None or m.value(metric) is not None}
+
+
+def _memories(found: Mapping[Key, Measurement]) -> dict[Key, int]:
+    sizes = {(name, *key): item.value(name) for key, item in found.items() for name in MEMORIES}
+    return {key: size for key, size in sizes.items() if isinstance(size, int)}
+
+
 def _only_in_one(base: RunRecord, other: RunRecord) -> tuple[str, ...]:
     pairs: tuple[tuple[str, Mapping[Key, object], Mapping[Key, object]], ...] = (
         ("accuracy", _accuracies(base), _accuracies(other)),
@@ -119,12 +155,10 @@ def _sizes(run: RunRecord) -> dict[Key, int]:
     for bundle in run.bundles:
         if bundle.size_bytes is not None:
             found["bundle", bundle.target, bundle.scheme, "+".join(bundle.parts)] = bundle.size_bytes
-    for entry in entries(run):
-        item = entry.measurement
-        memory = {name: item.value(name) for name in MEMORIES}
-        key = (item.target, entry.scheme, item.part, item.board)
-        found |= {(name, *key): size for name, size in memory.items() if isinstance(size, int)}
-    return found
+    keyed: dict[Key, Measurement] = {
+        (e.measurement.target, e.scheme, e.measurement.part, e.measurement.board): e.measurement for e in entries(run)
+    }
+    return found | _memories(keyed)
 
 
 def _size_changes(base: Mapping[Key, int], other: Mapping[Key, int]) -> tuple[SizeChange, ...]:
@@ -184,8 +218,13 @@ def _too_fast(base: Sequence[float], other: Sequence[float]) -> str:
 
 
 def _counts(base: RunRecord, other: RunRecord, metric: str) -> tuple[CountChange, ...]:
-    pairs = _common(_measured(base, metric), _measured(other, metric))
-    return tuple(_count(metric, key, old, new) for key, old, new in pairs)
+    return _count_changes(metric, _measured(base, metric), _measured(other, metric))
+
+
+def _count_changes(
+    metric: str, base: Mapping[Key, Measurement], other: Mapping[Key, Measurement]
+) -> tuple[CountChange, ...]:
+    return tuple(_count(metric, key, old, new) for key, old, new in _common(base, other))
 
 
 def _count(metric: str, key: Key, base: Measurement, other: Measurement) -> CountChange:

@@ -54,8 +54,8 @@ def open_run(name: str, folder: Path | None) -> Run:
         return Run(f"{record.name}, {record.finished_at}", tuple(Kept(None, m) for m in record.measurements), record)
     if folder is None:
         raise EdgeError(
-            f"there is no run {name}. Make one: edgemill run CONFIG.toml; "
-            f"for a name in a store give --store DIR or set {VARIABLE}."
+            f"there is no run {name}: no folder with {run_record.FILE} or {store.FILE}. "
+            f"Make one: edgemill run CONFIG.toml; for a name in a store give --store DIR or set {VARIABLE}."
         )
     return _stored(find_run(folder, name))
 

@@ -195,7 +195,7 @@ def test_a_run_of_turns_is_judged_as_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gate", "nothing", "--baseline", "none"], "there is no run none"),
+        (["gate", "nothing", "--baseline", "none"], "there is no run none: no folder with run.json"),
         (["gate", "a", "--baseline", "b", "--board", "null"], "--board runs bundles"),
         (["gate", "a", "--baseline", "b", "--tolerance", "much"], "no share such as 5%"),
         (["gate", "a", "--baseline", "b", "--tolerance", "500%"], "not between 0% and 100%"),
@@ -269,3 +269,30 @@ def test_the_record_holds_the_verdict_of_every_entry() -> None:
     record = to_record(_judged(measurement(), _slower(measurement(), 1.2)))
     assert record["verdict"] == FAIL
     json.dumps(record, allow_nan=False)
+
+
+def test_compare_reads_from_the_store(tmp_path: Path) -> None:
+    counted = measurement(latency_s=None, warmup=None, instructions=(1000,), method="simulated", board="mps2-an386")
+    old = _keep(tmp_path, measurement(), replace(counted, arena_bytes=64, absent=_absent(counted, "arena", "latency")))
+    new = _keep(tmp_path, _slower(measurement(), 1.3), replace(counted, instructions=(900,)))
+    found = _run("compare", old, new, "--store", tmp_path, "--json")
+    assert found.exit_code == 0, found.output
+    body = json.loads(found.output)
+    assert [item["verdict"] for item in body["latencies"]] == ["slower"]
+    assert [item["ratio"] for item in body["counts"]] == [0.9]
+    assert any("arena" in line and "only in the base run" in line for line in body["unmatched"])
+    text = _run("compare", old[:-2], "latest", "--store", tmp_path)
+    assert text.exit_code == 0, text.output
+
+
+def test_profile_keeps_its_runs(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "b", toy_spec(), plain_target()).path
+    store = tmp_path / "runs"
+    quick = ("--windows", "3", "--window-s", "0.001", "--warmup-s", "0")
+    for scenario in ("single-stream", "offline"):
+        found = _run("profile", path, "--board", "null", *quick, "--scenario", scenario, "--store", store, "--json")
+        assert found.exit_code == 0, found.output
+    single, offline = (read_stored(folder).kept[0].measurement for folder in run_folders(store))
+    assert {single.scenario, offline.scenario} == {"single-stream", "offline"}
+    shown = _run("profile", path, "--board", "null", *quick, "--scenario", "offline")
+    assert "inferences/s" in shown.output

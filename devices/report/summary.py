@@ -14,6 +14,7 @@ from devices.report.paired import statement
 from devices.report.tables_model import flips
 from devices.report.verdict import Tally, headline, refusals, tally
 from devices.run_record import BundleRecord, RunRecord
+from devices.scenario import OFFLINE
 from devices.stats import percentile, summarise
 
 if TYPE_CHECKING:
@@ -34,13 +35,26 @@ def _filled(columns: tuple[str, ...], rows: Rows) -> tuple[tuple[str, ...], Rows
     return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in rows]
 
 
-_METRIC_COLUMNS = ("latency, median", "p90", "p99", "instructions", "cycles", *MEMORIES, "clock", *RESOURCES)
+_METRIC_COLUMNS = (
+    "queries",
+    "latency, median",
+    "p90",
+    "p99",
+    "inferences/s",
+    "instructions",
+    "cycles",
+    *MEMORIES,
+    "clock",
+    *RESOURCES,
+)
 
 
 def _metrics(item: Measurement) -> tuple[str, ...]:
     sizes = (item.value(name) for name in MEMORIES)
     return (
+        _queries(item),
         *_latency(item),
+        _throughput(item),
         _count(item.instructions),
         _count(item.cycles),
         *(units.size(size) if isinstance(size, int) else units.DASH for size in sizes),
@@ -56,11 +70,22 @@ def _circuit(circuit: Circuit | None) -> tuple[str, ...]:
     return clock, *(units.count(getattr(circuit.counted, name)) for name in RESOURCES)
 
 
+def _queries(item: Measurement) -> str:
+    """Say how queries were put where a query is not one inference."""
+    return units.DASH if item.samples_per_query == 1 else f"{item.scenario}, {item.samples_per_query} each"
+
+
+def _throughput(item: Measurement) -> str:
+    found = item.throughput_per_s
+    return units.DASH if item.samples_per_query == 1 or found is None else units.significant(found)
+
+
 def _latency(item: Measurement) -> tuple[str, str, str]:
     samples = item.samples_s
     if not samples:
         return units.DASH, units.DASH, units.DASH
-    if item.method == "synthesised":  # exact for the netlist: there is no spread to estimate
+    # Exact for a netlist, and one figure a window offline: no percentile to estimate.
+    if item.method == "synthesised" or item.scenario == OFFLINE.name:
         return units.seconds(summarise(samples).median), units.DASH, units.DASH
     p90, p99 = (units.percentile(percentile(samples, p)) for p in (0.9, 0.99))
     return units.seconds(summarise(samples).median), p90, p99

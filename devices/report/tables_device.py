@@ -29,7 +29,8 @@ def latency_table(method: str, found: Sequence[Entry]) -> Table:
         Column("load"),
         Column("doubts", wide=True),
     )
-    caption = f"Latency, {method}: one inference after another, batch 1"
+    what = "inference" if all(entry.measurement.samples_per_query == 1 for entry in found) else "query"
+    caption = f"Latency, {method}: one {what} after another, batch 1"
     if method == "synthesised":
         caption = "Latency, synthesised: cycles at the highest clock that static timing allows, not run on the board"
     return Table(caption, columns, tuple(_latency_row(entry) for entry in found))
@@ -42,7 +43,7 @@ def _latency_row(entry: Entry) -> tuple[Cell, ...]:
     return cells(
         entry.scheme,
         item.part,
-        Cell(item.board, item.runtime),
+        Cell(item.board, _how(item)),
         units.count(found.n),
         Cell(units.seconds(found.median), f"± {units.seconds(found.mad)} MAD" if found.n > 1 else ""),
         *(_tail(samples, p) if item.method != "synthesised" else Cell(units.DASH, "exact") for p in (0.9, 0.99)),
@@ -52,6 +53,14 @@ def _latency_row(entry: Entry) -> tuple[Cell, ...]:
         f"{_load(state.load_before)} → {_load(state.load_after)}",
         Cell(names or "none", kind="warn" if names else ""),
     )
+
+
+def _how(item: Measurement) -> str:
+    """Name the runtime, and how queries were put where a query is not one inference."""
+    if item.samples_per_query == 1:
+        return item.runtime
+    rate = "" if item.throughput_per_s is None else f", {units.significant(item.throughput_per_s)} inferences/s"
+    return f"{item.runtime}, {item.scenario}: {item.samples_per_query} inferences a query{rate}"
 
 
 def _load(average: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import force_option, json_option, print_json, refuse_existing
+from edge.commands.common import force_option, json_option, print_json, refuse_existing, store_option
 
 if TYPE_CHECKING:
     from devices.run_record import RunRecord
@@ -111,21 +111,28 @@ def report(run_folder: Path, output: Path | None, table: Path | None, force: boo
 
 
 @click.command()
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("other", type=click.Path(path_type=Path))
+@click.argument("base")
+@click.argument("other")
+@store_option
 @json_option
-def compare(base: Path, other: Path, as_json: bool) -> None:
+def compare(base: str, other: str, store: Path | None, as_json: bool) -> None:
     """Put two runs side by side.
 
-    Accuracy, size, latency, instructions, cycles, parity.
+    Accuracy, size, latency, instructions, cycles, parity. A run is a folder of `edgemill run`, or one that was kept in
+    a store: its folder, its name there, the beginning of it, or `latest`.
     """
     from dataclasses import asdict
 
-    from devices.run_record import read_run
+    from devices.run_record import RunRecord
     from edge.compare import compare as compare_runs
-    from edge.compare import comparison_table
+    from edge.compare import compare_measured, comparison_table
+    from edge.stored_runs import open_run
 
-    found = compare_runs(read_run(base), read_run(other))
+    old, new = open_run(base, store), open_run(other, store)
+    if isinstance(old.record, RunRecord) and isinstance(new.record, RunRecord):
+        found = compare_runs(old.record, new.record)
+    else:
+        found = compare_measured((old.name, old.measurements), (new.name, new.measurements))
     if as_json:
         print_json(asdict(found))
         return
