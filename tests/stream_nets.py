@@ -106,15 +106,17 @@ def one_beat() -> Graph:
     return net.graph()
 
 
-def early_exits() -> Graph:
-    """The head of a split network: ends in an image, and has an exit whose logits nothing else reads."""
+def early_exits(end: bool = False) -> Graph:
+    """The head of a split network: ends in an image, and has an exit whose logits nothing else reads; its tail, too."""
     net = Net((1, 3, 8, 6), INT8, 10, seed=14)
     a = net.conv("x", 6, (3, 3), INT8, INT8, -128, (0.0, INF), strides=(2, 2), pads=(1, 1, 0, 0))
     b = net.conv(a, 6, (3, 3), INT8, INT8, 5, groups=6, pads=(1, 1, 1, 1))
     net.gemm(net.mean(a, INT8, -4), 5, INT8, INT8, 2)
     c = net.conv(b, 6, (1, 1), INT8, INT8, -3)
     d = net.add(a, c, INT8, 7)
-    net.conv(d, 4, (1, 1), INT8, INT8, 3)
+    image = net.conv(d, 4, (1, 1), INT8, INT8, 3)
+    if end:
+        net.gemm(net.mean(image, INT8), 5, INT8, INT8)
     return net.graph()
 
 

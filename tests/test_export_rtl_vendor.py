@@ -13,8 +13,9 @@ import pytest
 from export import fpga
 from export.errors import ExportError
 from export.rtl.bench import beats, codes_of_beats
+from export.rtl.stream.output import Output
 from export.rtl.stream.request import CircuitRequest
-from export.rtl.vendor import vendor_files
+from export.rtl.vendor import Given, vendor_files
 from export.target import Source
 from quant.formats import E4M3, INT8, find_format
 from quant.program import lower
@@ -93,6 +94,40 @@ def test_a_frame_goes_through_the_driver():
     assert calls == ["receive 4", "send 4", "send done", "receive done"] * 2
 
 
+def test_the_driver_reads_every_stream(tmp_path):
+    """Codes of the output, an image in another order, and a label: each from a DMA of its own."""
+    graph = toy_graph()
+    codes = random_codes(graph, 3)
+    values = run(lower(graph), codes)
+    asked = CircuitRequest("stream", taps=(Output("a"), Output("y", labels=True)))
+    facts = fpga.TARGET.write(Source("net", graph, codes, values["y"], circuit=asked), tmp_path)
+    driver = _driver({"net_pynq.py": (tmp_path / "net_pynq.py").read_text()}, "net")
+    words = [(tmp_path / name).read_text().split() for name in ("net_out.hex", "net_out_1.hex", "net_out_2.hex")]
+    frames = [[bytes.fromhex("".join(row)) for row in np.reshape(column, (3, -1))] for column in words]
+    given = [iter(column) for column in frames]
+
+    def channel(number):
+        def transfer(buffer):
+            buffer[:] = np.frombuffer(next(given[number]), np.uint8) if number >= 0 else buffer
+
+        return types.SimpleNamespace(transfer=transfer, wait=lambda: None)
+
+    names = ("dma", "dma_1", "dma_2")
+    dmas = {name: types.SimpleNamespace(recvchannel=channel(k)) for k, name in enumerate(names)}
+    dmas["dma"].sendchannel = channel(-1)
+    board = types.SimpleNamespace(Overlay=lambda _: types.SimpleNamespace(**dmas), allocate=np.zeros)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(__import__("sys").modules, "pynq", board)
+        core = driver.Core()
+    logits, image, labels = core.run(codes)
+    assert np.array_equal(logits, values["y"]) and np.array_equal(image, values["a"])
+    assert np.array_equal(labels, values["y"].argmax(axis=1)) and len(set(labels.tolist())) > 1
+    tcl = (tmp_path / "net_pynq.tcl").read_text()
+    assert "{s_axis:m_axis_0:m_axis_1:m_axis_2}" in tcl
+    assert [tcl.count(f"axi_dma dma{k}]") for k in ("", "_1", "_2")] == [1, 1, 1]
+    assert [output["beat_bits"] for output in facts["outputs"]] == [8, 8, 8]
+
+
 def test_every_file_says_that_it_was_not_executed(tmp_path):
     write_core(toy_graph(), tmp_path)
     files = vendor_files("core", INT8, INT8, (3, 8, 8), (10,))
@@ -130,7 +165,8 @@ def test_the_driver_streams_what_the_bench_of_either_architecture_does(architect
 @pytest.mark.skipif(shutil.which("tclsh") is None, reason="tclsh is not installed; on Debian: apt-get install tcl")
 @pytest.mark.parametrize("end", ["_vivado.tcl", "_pynq.tcl", "_quartus.tcl"])
 def test_tcl_is_complete(end, tmp_path):
-    text = vendor_files("core", INT8, INT8, (3, 8, 8), (10,), in_lanes=3)[f"core{end}"]
+    given = [Given(f"m_axis_{k}", "codes", (10,), (0,), 24, "<i1", "int8") for k in range(3)]
+    text = vendor_files("core", INT8, INT8, (3, 8, 8), (10,), in_lanes=3, given=given)[f"core{end}"]
     (tmp_path / "a.tcl").write_text(text)
     script = "set f [open a.tcl]; puts [info complete [read $f]]; close $f"
     done = subprocess.run(["tclsh"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
