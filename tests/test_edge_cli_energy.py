@@ -30,7 +30,7 @@ def test_the_published_windows_come_out() -> None:
 def test_an_idle_phase_gives_net_energy_or_a_reason() -> None:
     code, text = run("energy", folder("kws") / "trace1-energy.bin", "--inferences", 300, "--idle", "15.8:17.5")
     assert code == 0, text
-    assert "net, idle 31." in text
+    assert "net, idle 32.2 mW" in text
     code, text = run("energy", folder("ic") / "trace1-energy.bin", "--inferences", 100, "--idle", "28:36")
     assert code == 0, text
     assert "no net energy" in text
