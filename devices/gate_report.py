@@ -15,7 +15,7 @@ from devices.errors import DeviceError
 from devices.gate import INCONCLUSIVE, Judged
 from devices.latency_ratio import Ratio
 from devices.measurement import Measurement
-from devices.store import Kept
+from devices.scenario import SINGLE_STREAM
 
 SCHEMA = 1
 #: What is gated where nobody chooses; memory is gated when asked for.
@@ -25,8 +25,12 @@ ALL_METRICS = (*METRICS, *MEMORIES)
 PYTHON_TOLERANCE = 0.002
 _BY_WINDOW = ("latency", "energy")
 REFUSED = "refused"
-#: Target, board, part, scenario.
-Key = tuple[str, str, str, str]
+#: Target, board, part, scenario, label.
+Key = tuple[str, str, str, str, str]
+#: Measurements of one thing in the order they were taken: one, or several runs that took turns with the other side's.
+Series = tuple[Measurement, ...]
+#: A measurement with what tells it from others of the same board and part, such as a scheme; mostly empty.
+Labelled = tuple[str, Measurement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Entry:
     board: str
     part: str
     scenario: str
+    label: str
     metric: str
     method: str
     base: float | None
@@ -70,8 +75,8 @@ class Entry:
     @property
     def name(self) -> str:
         """What it is about, in a line."""
-        scenario = "" if self.scenario == "single-stream" else f" {self.scenario}"
-        return f"{self.metric} of '{self.part}' on {self.board}{scenario}"
+        scenario = "" if self.scenario == SINGLE_STREAM.name else f" {self.scenario}"
+        return f"{self.metric} of '{self.part}'{self.label and f' {self.label}'} on {self.board}{scenario}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class GateReport:
 
 
 def gated(
-    base: Sequence[Kept], other: Sequence[Kept], rule: Rule, *, names: tuple[str, str], interleaved: bool
+    base: Sequence[Labelled], other: Sequence[Labelled], rule: Rule, *, names: tuple[str, str], interleaved: bool
 ) -> GateReport:
     """Judge everything that two runs have in common.
 
@@ -106,17 +111,14 @@ def gated(
     """
     _check(rule)
     ours, theirs = _by_key(base), _by_key(other)
-    entries: list[Entry] = []
-    for key, old in ours.items():
-        new = theirs.get(key)
-        if new is None:
-            entries += [_alone(old, metric) for metric in rule.metrics if old.value(metric) is not None]
-        else:
-            entries += [
-                _entry(old, new, metric, rule, interleaved) for metric in rule.metrics if old.value(metric) is not None
-            ]
+    entries = tuple(
+        _entry(key, old, theirs.get(key, ()), metric, rule, interleaved)
+        for key, old in ours.items()
+        for metric in rule.metrics
+        if old[-1].value(metric) is not None
+    )
     notes = [f"only in {names[1]}: part '{key[2]}' on {key[1]}, {key[3]}" for key in theirs if key not in ours]
-    return GateReport(names[0], names[1], tuple(entries), tuple(notes))
+    return GateReport(names[0], names[1], entries, tuple(notes))
 
 
 def _check(rule: Rule) -> None:
@@ -128,65 +130,58 @@ def _check(rule: Rule) -> None:
     gate.check_tolerance(0.0 if rule.tolerance is None else rule.tolerance)
 
 
-def _by_key(kept: Sequence[Kept]) -> dict[Key, Measurement]:
-    """Return measurements by what they are of; of several alike the last one, which was taken last."""
-    return {(m.target, m.board, m.part, m.scenario): m for m in (item.measurement for item in kept)}
+def _by_key(found: Sequence[Labelled]) -> dict[Key, Series]:
+    """Return measurements by what they are of."""
+    series: dict[Key, Series] = {}
+    for label, item in found:
+        key = (item.target, item.board, item.part, item.scenario, label)
+        series[key] = (*series.get(key, ()), item)
+    return series
 
 
-def _alone(old: Measurement, metric: str) -> Entry:
-    return _made(old, old, metric, None, ("the candidate has no such measurement",), interleaved=False, other=None)
-
-
-def _entry(old: Measurement, new: Measurement, metric: str, rule: Rule, interleaved: bool) -> Entry:
-    figure = _figure(new, metric)
-    lacking = f"the candidate has no {metric}: {dict(new.absent).get(metric)}"
-    refused = _refusals(old, new, metric) if figure is not None else (lacking,)
-    judged = None
+def _entry(key: Key, old: Series, new: Series, metric: str, rule: Rule, interleaved: bool) -> Entry:
+    judged, refused = None, _refusals(old, new, metric)
     if not refused:
         try:
             judged = _judged(old, new, metric, rule)
         except DeviceError as error:
             refused = (str(error).removeprefix("gate: "),)
-    return _made(old, new, metric, judged, refused, interleaved=interleaved, other=figure)
-
-
-def _made(
-    old: Measurement,
-    new: Measurement,
-    metric: str,
-    judged: Judged | None,
-    refused: tuple[str, ...],
-    *,
-    interleaved: bool,
-    other: float | None,
-) -> Entry:
     timed = metric in _BY_WINDOW
+    target, board, part, scenario, label = key
     return Entry(
-        target=old.target,
-        board=old.board,
-        part=old.part,
-        scenario=old.scenario,
+        target=target,
+        board=board,
+        part=part,
+        scenario=scenario,
+        label=label,
         metric=metric,
-        method=old.method,
+        method=old[-1].method,
         base=_figure(old, metric),
-        other=other,
+        other=_figure(new, metric),
         interleaved=interleaved and timed,
         judged=judged,
         refused=refused,
-        doubts=tuple(dict.fromkeys(d.name for item in (old, new) for d in doubts(item))) if timed else (),
+        doubts=tuple(dict.fromkeys(d.name for item in (*old, *new) for d in doubts(item))) if timed else (),
     )
 
 
-def _refusals(old: Measurement, new: Measurement, metric: str) -> tuple[str, ...]:
+def _refusals(old: Series, new: Series, metric: str) -> tuple[str, ...]:
     """Name what forbids comparing: the state of the device for time and energy, tools and method for counts."""
+    if not new:
+        return ("the candidate has no such measurement",)
+    if new[-1].value(metric) is None:
+        return (f"the candidate has no {metric}: {dict(new[-1].absent).get(metric)}",)
+    first = old[0]
     if metric in _BY_WINDOW:
-        return differing_conditions(old, new)
-    method = (f"method: {old.method} against {new.method}",) if old.method != new.method else ()
-    return (*method, *differing_versions(old, new))
+        named = [line for item in (*old[1:], *new) for line in differing_conditions(first, item)]
+    else:
+        named = [f"method: {first.method} against {item.method}" for item in new if item.method != first.method]
+        named += [line for item in new for line in differing_versions(first, item)]
+    return tuple(dict.fromkeys(named))
 
 
-def _judged(old: Measurement, new: Measurement, metric: str, rule: Rule) -> Judged:
-    if metric in _BY_WINDOW and not is_exact(old):
+def _judged(old: Series, new: Series, metric: str, rule: Rule) -> Judged:
+    if metric in _BY_WINDOW and not is_exact(old[0]):
         tolerance = gate.TOLERANCE if rule.tolerance is None else rule.tolerance
         windows = _windows(old, metric, rule.statistic), _windows(new, metric, rule.statistic)
         count = min(map(len, windows))
@@ -194,8 +189,8 @@ def _judged(old: Measurement, new: Measurement, metric: str, rule: Rule) -> Judg
     if metric in _BY_WINDOW:  # follows from a netlist: does not vary
         figures = _figure(old, metric) or 0.0, _figure(new, metric) or 0.0
         return _exactly(figures, gate.TOLERANCE if rule.tolerance is None else rule.tolerance)
-    counts = _counts(old, metric), _counts(new, metric)
-    return gate.judge_counts(*counts, _count_tolerance(old) if rule.tolerance is None else rule.tolerance)
+    tolerance = _count_tolerance(old[-1]) if rule.tolerance is None else rule.tolerance
+    return gate.judge_counts(_counts(old[-1], metric), _counts(new[-1], metric), tolerance)
 
 
 def _exactly(figures: tuple[float, float], tolerance: float) -> Judged:
@@ -209,12 +204,12 @@ def _count_tolerance(measurement: Measurement) -> float:
     return PYTHON_TOLERANCE if python else 0.0
 
 
-def _windows(measurement: Measurement, metric: str, statistic: str) -> list[float]:
+def _windows(series: Series, metric: str, statistic: str) -> list[float]:
     """Return one figure for each window, per inference: queries of offline runs differ in their number of samples."""
     if metric == "energy":
-        return list(measurement.energy_j or ())
+        return [joules for item in series for joules in item.energy_j or ()]
     figure = gate.STATISTICS[statistic]
-    return [figure(window) / measurement.samples_per_query for window in measurement.latency_s or ()]
+    return [figure(window) / item.samples_per_query for item in series for window in item.latency_s or ()]
 
 
 def _counts(measurement: Measurement, metric: str) -> tuple[int, ...]:
@@ -224,14 +219,12 @@ def _counts(measurement: Measurement, metric: str) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, tuple) else ()
 
 
-def _figure(measurement: Measurement, metric: str) -> float | None:
-    """Return one number for people: the median of a measurement's samples, per inference."""
-    if metric == "latency":
-        samples = measurement.samples_s
-        return statistics.median(samples) / measurement.samples_per_query if samples else None
-    if metric == "energy":
-        return statistics.median(measurement.energy_j) if measurement.energy_j else None
-    counts = _counts(measurement, metric)
+def _figure(series: Series, metric: str) -> float | None:
+    """Return one number for people: the median of all windows or counts, per inference."""
+    if metric in _BY_WINDOW:
+        windows = _windows(series, metric, "median")
+        return statistics.median(windows) if windows else None
+    counts = [count for item in series[-1:] for count in _counts(item, metric)]
     return statistics.median_high(counts) if counts else None
 
 

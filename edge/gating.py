@@ -8,8 +8,9 @@ from pathlib import Path
 
 from devices import runner
 from devices.board import Board
-from devices.gate_report import GateReport, Rule, gated
-from devices.measurement import Measurement
+from devices.errors import DeviceError
+from devices.gate_report import Entry, GateReport, Rule, gated
+from devices.inventory import RemoteBoard
 from devices.plan import Plan, Versus, plans
 from devices.protocol import SIDES
 from devices.scenario import SINGLE_STREAM, Scenario
@@ -18,6 +19,11 @@ from edge.errors import EdgeError
 from export.bundle_read import Bundle, read_bundle
 
 Say = Callable[[str], None]
+AnyBoard = Board | RemoteBoard
+
+#: Boards on which every run is a program of its own: so many runs of each bundle take turns.
+BLOCKS = 4
+_WHOLE_RUNS = ("ssh", "shell", "trtexec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Lengths:
 
 
 def gate_bundles(
-    candidate: Path, baseline: Path, boards: Sequence[Board], rule: Rule, lengths: Lengths, say: Say
+    candidate: Path, baseline: Path, boards: Sequence[AnyBoard], rule: Rule, lengths: Lengths, say: Say
 ) -> tuple[GateReport, tuple[Kept, ...]]:
     """Run two bundles on boards and judge them.
 
@@ -41,19 +47,19 @@ def gate_bundles(
 
     Raises:
         EdgeError: the bundles have other targets or other parts.
-        DeviceError: a board does not run them.
+        DeviceError: a board does not run them, or a run failed.
     """
     base, other = read_bundle(baseline), read_bundle(candidate)
     _check(base, other)
     names = (f"{baseline} ({base.digest[:12]})", f"{candidate} ({other.digest[:12]})")
-    reports, kept = [], []
+    entries: list[Entry] = []
+    kept: list[Kept] = []
     for board in boards:
-        sides, interleaved = _run(base, other, board, lengths, say)
-        halves = [tuple(item for item in sides if item.side == side) for side in SIDES]
-        reports.append(gated(halves[0], halves[1], rule, names=names, interleaved=interleaved))
+        sides = _run(base, other, board, lengths, say)
+        ours, theirs = ([("", item.measurement) for item in sides if item.side == side] for side in SIDES)
+        entries += gated(ours, theirs, rule, names=names, interleaved=True).entries
         kept += sides
-    entries = tuple(entry for report in reports for entry in report.entries)
-    return GateReport(*names, entries, tuple(note for report in reports for note in report.notes)), tuple(kept)
+    return GateReport(*names, tuple(entries), ()), tuple(kept)
 
 
 def _check(base: Bundle, other: Bundle) -> None:
@@ -64,15 +70,31 @@ def _check(base: Bundle, other: Bundle) -> None:
         raise EdgeError(f"the baseline has the parts {', '.join(ours)}, the candidate {', '.join(theirs)}.")
 
 
-def _run(base: Bundle, other: Bundle, board: Board, lengths: Lengths, say: Say) -> tuple[list[Kept], bool]:
-    """Measure every part of both; return the measurements, and whether windows took turns."""
-    interleaved = board.transport in runner.TAKING_TURNS
+def _run(base: Bundle, other: Bundle, board: AnyBoard, lengths: Lengths, say: Say) -> list[Kept]:
+    """Measure every part of both bundles on one board."""
     kept: list[Kept] = []
-    for ours, theirs in zip(_plans(base, board, lengths), _plans(other, board, lengths), strict=True):
-        say(f"part '{ours.part}' on {board.name}{': windows take turns' if interleaved else ''}")
-        pair = _taking_turns(ours, theirs) if interleaved else _one_by_one(ours, theirs, say)
-        kept += [Kept(side, found) for side, found in zip(SIDES, pair, strict=True)]
-    return kept, interleaved
+    data = board.board if isinstance(board, RemoteBoard) else board
+    for ours, theirs in zip(_plans(base, data, lengths), _plans(other, data, lengths), strict=True):
+        if data.transport in runner.TAKING_TURNS:
+            say(f"part '{ours.part}' on {board.name}: windows take turns")
+            pair = runner.profile_pairs(_together(ours, theirs))
+            kept += [Kept(side, found) for side, found in zip(SIDES, pair, strict=True)]
+        else:
+            kept += _in_turns(ours, theirs, board, BLOCKS if data.transport in _WHOLE_RUNS else 1, say)
+    return kept
+
+
+def _in_turns(ours: Plan, theirs: Plan, board: AnyBoard, blocks: int, say: Say) -> list[Kept]:
+    """Run both in whole runs, A B B A where there are several of each, and windows are shared out among these."""
+    windows = -(-ours.windows // blocks)
+    plans = [replace(plan, windows=windows) for plan in (ours, theirs)]
+    order = [side for block in range(blocks) for side in ((0, 1) if block % 2 == 0 else (1, 0))]
+    found = runner.profile_all([(plans[side], board) for side in order], say)
+    failed = next((item for item in found if isinstance(item, DeviceError)), None)
+    if failed is not None:
+        raise failed
+    done = [item for item in found if not isinstance(item, DeviceError)]
+    return [Kept(SIDES[side], item) for side, item in zip(order, done, strict=True)]
 
 
 def _plans(bundle: Bundle, board: Board, lengths: Lengths) -> tuple[Plan, ...]:
@@ -87,11 +109,5 @@ def _plans(bundle: Bundle, board: Board, lengths: Lengths) -> tuple[Plan, ...]:
     )
 
 
-def _taking_turns(ours: Plan, theirs: Plan) -> tuple[Measurement, Measurement]:
-    plan = replace(ours, versus=Versus(theirs.bundle, theirs.folder, theirs.files), arena_bytes=None)
-    base, other = runner.profile_pairs(plan)
-    return base, other
-
-
-def _one_by_one(ours: Plan, theirs: Plan, say: Say) -> tuple[Measurement, Measurement]:
-    return runner.profile(ours, say=say), runner.profile(theirs, say=say)
+def _together(ours: Plan, theirs: Plan) -> Plan:
+    return replace(ours, versus=Versus(theirs.bundle, theirs.folder, theirs.files), arena_bytes=None)

@@ -8,8 +8,9 @@ from pathlib import Path
 from devices import run_record, store
 from devices.measurement import Measurement
 from devices.protocol import SIDES
+from devices.report.joined import entries
 from devices.run_record import RunRecord, read_run
-from devices.store import Kept, StoredRun, find_run, read_stored
+from devices.store import StoredRun, find_run, read_stored
 from edge.errors import EdgeError
 
 #: Where the store is, unless an option says.
@@ -18,21 +19,26 @@ VARIABLE = "EDGEMILL_STORE"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of either kind: its name, what it measured, and the record of a pipeline's run or of a kept one."""
+    """A run of either kind: its name, what it measured with scheme and side where it has them, and its record."""
 
     name: str
-    kept: tuple[Kept, ...]
+    found: tuple[tuple[str, str | None, Measurement], ...]
     record: RunRecord | StoredRun
 
-    def side(self, side: str) -> tuple[Kept, ...]:
-        """Return the measurements of one side, or all where none has a side."""
-        chosen = tuple(item for item in self.kept if item.side == side)
-        return chosen or tuple(item for item in self.kept if item.side is None)
+    def side(self, side: str) -> tuple[tuple[str, Measurement], ...]:
+        """Return scheme and measurement of one side; of all where none has a side."""
+        chosen = [item for item in self.found if item[1] == side] or [item for item in self.found if item[1] is None]
+        return tuple((scheme, item) for scheme, _, item in chosen)
+
+    @property
+    def sides(self) -> frozenset[str | None]:
+        """The sides that it has."""
+        return frozenset(side for _, side, _ in self.found)
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         """What is compared with other runs: without the baselines that took turns with it."""
-        return tuple(item.measurement for item in self.kept if item.side != SIDES[0])
+        return tuple(item for _, side, item in self.found if side != SIDES[0])
 
 
 def open_run(name: str, folder: Path | None) -> Run:
@@ -51,7 +57,8 @@ def open_run(name: str, folder: Path | None) -> Run:
         return _stored(path)
     if (path / run_record.FILE).is_file() or path.is_file():
         record = read_run(path)
-        return Run(f"{record.name}, {record.finished_at}", tuple(Kept(None, m) for m in record.measurements), record)
+        schemes = tuple((entry.scheme, None, entry.measurement) for entry in entries(record))
+        return Run(f"{record.name}, {record.finished_at}", schemes, record)
     if folder is None:
         raise EdgeError(
             f"there is no run {name}: no folder with {run_record.FILE} or {store.FILE}. "
@@ -62,4 +69,4 @@ def open_run(name: str, folder: Path | None) -> Run:
 
 def _stored(path: Path) -> Run:
     found = read_stored(path)
-    return Run(found.name, found.kept, found)
+    return Run(found.name, tuple(("", kept.side, kept.measurement) for kept in found.kept), found)

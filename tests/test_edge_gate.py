@@ -11,15 +11,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from devices.boards import BOARDS
+from devices import runner
+from devices.board import Board
+from devices.boards import BOARDS, NULL
+from devices.errors import DeviceError
 from devices.gate import FAIL, INCONCLUSIVE, PASS
 from devices.gate_report import GateReport, Rule, gated, sentence, to_record
 from devices.junit import to_junit
 from devices.measurement import LoadgenVerdict, Measurement
+from devices.plan import Plan
 from devices.runtimes import find_runtime
 from devices.state import NOT_RECORDED, Temperature
-from devices.store import Kept, begin, read_stored, run_folders
+from devices.store import begin, read_stored, run_folders
 from edge.cli import main
+from edge.gating import Lengths, gate_bundles
 from export import arm_m
 from export.bundle import write_bundle
 from export.errors import ExportError
@@ -36,7 +41,7 @@ def _slower(found: Measurement, factor: float) -> Measurement:
 
 def _judged(base: Measurement, other: Measurement, rule: Rule | None = None) -> GateReport:
     names = ("old", "new")
-    return gated([Kept(None, base)], [Kept(None, other)], rule or Rule(), names=names, interleaved=False)
+    return gated([("", base)], [("", other)], rule or Rule(), names=names, interleaved=False)
 
 
 def _run(*arguments: object) -> Result:
@@ -296,3 +301,47 @@ def test_profile_keeps_its_runs(tmp_path: Path) -> None:
     assert {single.scenario, offline.scenario} == {"single-stream", "offline"}
     shown = _run("profile", path, "--board", "null", *quick, "--scenario", "offline")
     assert "inferences/s" in shown.output
+
+
+def test_several_runs_of_each_side_are_one_series() -> None:
+    base = measurement()
+    ours = [("", base), ("", _slower(base, 1.5))]
+    theirs = [("", _slower(base, 1.01)), ("", _slower(base, 1.52))]
+    found = gated(ours, theirs, Rule(), names=("a", "b"), interleaved=True)
+    (entry,) = found.entries
+    assert found.verdict == PASS
+    assert entry.judged is not None
+    assert entry.judged.pairs == 10
+    odd = replace(base, runtime="x")
+    refused = gated([("", base), ("", odd)], theirs, Rule(), names=("a", "b"), interleaved=True)
+    assert refused.entries[0].refused == ("runtime: onnxruntime against x",)
+
+
+def test_schemes_of_a_pipelines_run_stay_apart() -> None:
+    ours = [("w8a8", measurement()), ("w4a8", _slower(measurement(), 2))]
+    found = gated(ours, ours, Rule(), names=("a", "b"), interleaved=False)
+    assert [(entry.label, entry.verdict) for entry in found.entries] == [("w8a8", PASS), ("w4a8", PASS)]
+    assert "'model' w4a8 on host-ort" in found.entries[1].name
+
+
+def test_boards_whose_runs_are_programs_take_turns_run_by_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = (write_bundle(tmp_path / name, toy_spec(name=name), plain_target()).path for name in ("old", "new"))
+    asked: list[tuple[str, int]] = []
+
+    def profile_all(work: list[tuple[Plan, Board]], say: object) -> tuple[Measurement, ...]:
+        asked.extend((plan.bundle, plan.windows) for plan, _ in work)
+        return tuple(measurement(bundle=plan.bundle, latency_s=steady(plan.windows)) for plan, _ in work)
+
+    monkeypatch.setattr(runner, "profile_all", profile_all)
+    far = replace(NULL, transport="ssh")
+    report, kept = gate_bundles(new, old, [far], Rule(), Lengths(pairs=18), lambda _: None)
+    first, second = asked[0][0], asked[1][0]
+    assert [bundle for bundle, _ in asked] == [first, second, second, first] * 2
+    assert {windows for _, windows in asked} == {5}
+    assert "".join(str(item.side) for item in kept) == "abbaabba"
+    assert report.entries[0].judged is not None
+    assert (report.entries[0].judged.pairs, report.verdict) == (20, PASS)
+
+    monkeypatch.setattr(runner, "profile_all", lambda work, say: (DeviceError("the board is gone."),) * len(work))
+    with pytest.raises(DeviceError, match="the board is gone"):
+        gate_bundles(new, old, [far], Rule(), Lengths(), lambda _: None)

@@ -118,10 +118,11 @@ def profile(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a bundle on boards, built-in ones and those of the inventory (boards.toml).
+    """Measure a bundle on boards.
 
-    Latency, energy, instructions, cycles, memory: what the board gives. What is absent has a reason. FPGA boards give
-    the resources of the core, its clock where open tools place it, and a bitstream; results are kept for the next time.
+    They are built in, or yours from the inventory (boards.toml). Latency, energy, instructions, cycles, memory: what
+    the board gives. What is absent has a reason. FPGA boards give the resources of the core, its clock where open tools
+    place it, and a bitstream; results are kept for the next time.
     """
     from devices import plan as planning
     from devices.errors import DeviceError

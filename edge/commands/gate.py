@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import json_option, print_json, print_table, store_option
+from edge.commands.common import boards_option, json_option, print_json, print_table, store_option
 
 if TYPE_CHECKING:
     from devices.gate_report import GateReport, Rule
@@ -62,6 +62,7 @@ class Share(click.ParamType[float]):
     help="The figure of a window.",
 )
 @click.option("--junit", type=click.Path(path_type=Path), help="Write the result as JUnit XML, too.")
+@boards_option
 @store_option
 @json_option
 @click.pass_context
@@ -77,6 +78,7 @@ def gate(
     metrics: tuple[str, ...],
     statistic: str,
     junit: Path | None,
+    boards_file: Path | None,
     store: Path | None,
     as_json: bool,
 ) -> None:
@@ -94,7 +96,7 @@ def gate(
     if all(bundles):
         if not names:
             raise click.UsageError("two bundles need a --board to run on.")
-        found, kept = _of_bundles(candidate, baseline, names, rule, (pairs, window_s, scenario))
+        found, kept = _of_bundles(candidate, baseline, names, rule, (pairs, window_s, scenario), boards_file)
     else:
         if names:
             raise click.UsageError("--board runs bundles; two runs are judged as they were recorded.")
@@ -111,17 +113,21 @@ def gate(
 
 
 def _of_bundles(
-    candidate: str, baseline: str, names: tuple[str, ...], rule: Rule, lengths: tuple[int, float, str]
+    candidate: str,
+    baseline: str,
+    names: tuple[str, ...],
+    rule: Rule,
+    lengths: tuple[int, float, str],
+    boards_file: Path | None,
 ) -> tuple[GateReport, tuple[Kept, ...]]:
-    from devices.boards import find_board
+    from devices.inventory import find_any
     from devices.scenario import find_scenario
     from edge.gating import Lengths, gate_bundles
 
     pairs, window_s, scenario = lengths
     asked = Lengths(pairs=pairs, window_s=window_s, scenario=find_scenario(scenario))
-    boards = [find_board(name) for name in names]
-    say = _say
-    return gate_bundles(Path(candidate), Path(baseline), boards, rule, asked, say)
+    boards = [find_any(name, boards_file) for name in names]
+    return gate_bundles(Path(candidate), Path(baseline), boards, rule, asked, _say)
 
 
 def _say(text: str) -> None:
@@ -135,7 +141,7 @@ def _of_runs(candidate: str, baseline: str, rule: Rule, store: Path | None) -> G
     from edge.stored_runs import open_run
 
     base, other = open_run(baseline, store), open_run(candidate, store)
-    together = base.record == other.record and {item.side for item in base.kept} == set(SIDES)
+    together = base.record == other.record and base.sides == set(SIDES)
     ours = base.side(SIDES[0]) if together else base.side(SIDES[1])
     return gated(ours, other.side(SIDES[1]), rule, names=(base.name, other.name), interleaved=together)
 
