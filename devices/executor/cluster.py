@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ class DaskExecutor:
             raise DeviceError(
                 f"no Dask scheduler answers at {self.address}: {error}. Start one with: dask scheduler"
             ) from error
-        with client:
+        with client, client.as_current():
             futures = {self._submit(client, job): job for job in jobs}
             try:
                 self._collect(client, futures, keep, say)
@@ -70,11 +71,12 @@ class DaskExecutor:
     def _collect(self, client: Any, futures: dict[Any, Job], keep: Keep, say: Say) -> None:
         missed: dict[str, float] = {}
         while futures:
-            for future in _finished(list(futures)):
-                job = futures.pop(future)
-                keep(job, _outcome(client, future, job))
+            done = _finished(list(futures))
             if client.status != "running":
                 raise DeviceError(f"the Dask scheduler at {self.address} is gone; what was finished is kept.")
+            for future in done:
+                job = futures.pop(future)
+                keep(job, _outcome(client, future, job))
             for future, reason in self._unserved(client, futures, missed, say):
                 future.cancel()
                 keep(futures.pop(future), Outcome(reason=reason))
@@ -104,6 +106,8 @@ def _finished(futures: list[Any]) -> list[Any]:
         return list(distributed.wait(futures, timeout=LOOK_S, return_when="FIRST_COMPLETED").done)
     except TimeoutError:
         return []
+    except CancelledError:  # by another client, or the scheduler is gone
+        return [future for future in futures if future.done()]
 
 
 def _outcome(client: Any, future: Any, job: Job) -> Outcome:
