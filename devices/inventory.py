@@ -5,7 +5,7 @@ extends = "host-c"                # what runs there: see KINDS
 uri = "ssh://pi@192.168.1.20:22"  # or local:// for this machine
 host_key = "SHA256:..."           # the server's key; without the right one nothing is sent
 triple = "aarch64-linux-gnu"      # for the C runner
-meters = ["sysfs"]
+meters = ["ina3221"]
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from quant.names import find, suggestion
 VARIABLE = "EDGEMILL_BOARDS"
 #: How a remote board is reached. Android's adb and microcontrollers on serial lines would be others.
 SCHEMES = ("ssh", "local")
-#: Meters that a runner reads on the board itself.
-METERS = ("sysfs",)
+#: Meters that a runner reads on the board itself; after a colon the rails to add up.
+METERS = ("ina3221", "ina2xx")
 #: The transport of local:// boards.
 SHELL = "shell"
 SSH_PORT = 22
@@ -90,7 +90,7 @@ class RemoteBoard:
         triple, cpu: what the C runner is compiled for; the triple is None for the Python runner.
         python: the interpreter that has numpy and the runtime.
         trtexec: where a Jetson has it, if neither on its PATH nor where JetPack puts it.
-        meters: what the runner reads, from METERS.
+        meters: what the runner reads: one of METERS, or none.
         cooling, power_mode: in the owner's words, kept with every measurement; None where unsaid.
     """
 
@@ -192,7 +192,7 @@ def _board(name: str, body: object, path: Path) -> RemoteBoard:
         triple=triple,
         cpu=None if cpu is None else check_cpu(cpu, f"{where}: cpu"),
         python=keys.path("python", "python3"),
-        meters=keys.words("meters", METERS),
+        meters=keys.meters(),
         cooling=keys.text("cooling"),
         power_mode=keys.text("power_mode"),
         trtexec=_trtexec(keys, kind, where),
@@ -292,14 +292,14 @@ class _Keys:
             raise DeviceError(f"{self.where}: {key} is {value!r}; it must be a whole number from 1 to 64.")
         return value
 
-    def words(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        """Return a list of known words."""
-        value = self.body.get(key, [])
-        if not isinstance(value, list) or any(not isinstance(word, str) for word in value):
-            raise DeviceError(f"{self.where}: {key} must be a list of texts.")
+    def meters(self) -> tuple[str, ...]:
+        """Return the meters, each a known word and perhaps rails after a colon."""
+        value = self.body.get("meters", [])
+        if not isinstance(value, list) or any(not isinstance(word, str) for word in value) or len(value) > 1:
+            raise DeviceError(f"{self.where}: meters must be a list of one text at most.")
         for word in value:
-            if word not in known:
-                raise DeviceError(
-                    f"{self.where}: {key} names '{word}'.{suggestion(word, known)} Known: {', '.join(known)}."
-                )
+            name = word.partition(":")[0]
+            if name not in METERS:
+                near = suggestion(name, METERS)
+                raise DeviceError(f"{self.where}: meters names '{name}'.{near} Known: {', '.join(METERS)}.")
         return tuple(value)

@@ -82,7 +82,12 @@ def profile_all(
     """
     started = datetime.now(UTC)
     far = [(plan, board) for plan, board in work if isinstance(board, RemoteBoard)]
-    came = iter(asyncio.run(profile_many(far, say)) if far else ())
+    if far and metering.meter:
+        raise DeviceError(
+            f"meter '{metering.meter}' reads this machine, but {far[0][1].name} is another one. Name its meter in the "
+            "inventory, or leave --meter out."
+        )
+    came = iter(asyncio.run(profile_many(far, say, idle_s=metering.idle_s)) if far else ())
     return tuple(
         _brought(plan, board, next(came), started) if isinstance(board, RemoteBoard) else _tried(plan, say, metering)
         for plan, board in work

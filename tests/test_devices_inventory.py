@@ -43,7 +43,8 @@ def test_a_board(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_kind_of_board(tmp_path, kind):
-    more = 'triple = "x86_64-linux-gnu"' if kind.runner == "c" else 'python = "/opt/venv/bin/python"'
+    keys = {"c": 'triple = "x86_64-linux-gnu"', "python": 'python = "/opt/venv/bin/python"'}
+    more = keys.get(kind.runner, 'trtexec = "/opt/trtexec"')
     path = written(tmp_path, f'[boards.it]\nextends = "{kind.name}"\nuri = "local://"\n{more}\n')
     (found,) = remote_boards(path)
     assert (found.board.transport, found.address, found.board.runtime) == ("shell", None, kind.runtime)
@@ -97,8 +98,9 @@ BAD = (
     ('cpu = "cortex-a72"', 'cpu = "cortex -o /etc/passwd"', "no name of a core"),
     ("slots = 2", "slots = 0", "from 1 to 64"),
     ("slots = 2", "slots = true", "from 1 to 64"),
-    ("slots = 2", 'meters = ["syfs"]', "names 'syfs'"),
-    ("slots = 2", 'meters = "ina3221"', "list of texts"),
+    ("slots = 2", 'meters = ["ina3222:VDD_IN"]', "names 'ina3222'. Did you mean 'ina3221'"),
+    ("slots = 2", 'meters = "ina3221"', "a list of one text"),
+    ("slots = 2", 'meters = ["ina3221", "ina2xx"]', "a list of one text"),
     ("slots = 2", 'folder = "../x"', "hold no"),
     ("slots = 2", 'folder = "a b; rm -rf /"', "letters, digits"),
     ("slots = 2", 'folder = "$HOME"', "letters, digits"),

@@ -31,11 +31,19 @@ GONE_LOOKS, GONE_LOOK_S = 20, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where jobs run on a board: our folder there, how many at once, and the file with the boot id."""
+    """Where jobs run on a board.
+
+    Attributes:
+        folder: ours there.
+        slots: how many jobs run at once.
+        boot_id: the file with the boot id.
+        root: what stands before /proc and /sys there; tests give a recorded tree.
+    """
 
     folder: str = ".edgemill"
     slots: int = 1
     boot_id: str = BOOT_ID
+    root: str = ""
 
 
 @dataclass(frozen=True, eq=False)

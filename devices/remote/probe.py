@@ -67,6 +67,8 @@ async def _describe(steady: Steady, remote: RemoteBoard) -> str:
 async def _runtime(steady: Steady, remote: RemoteBoard) -> str:
     if remote.kind.runner == "c":
         return "the static C runner"
+    if remote.kind.runner == "trtexec":
+        return "trtexec is looked for when something runs"
     site = (remote.site.boot_id, remote.site.folder)
     answer = await steady.run(scripts.PYTHON, (*site, remote.python, remote.kind.runtime))
     lines = answer.out.decode(errors="replace").splitlines()[1:]

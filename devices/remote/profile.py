@@ -14,7 +14,9 @@ from devices.errors import DeviceError
 from devices.found import Found
 from devices.inventory import RemoteBoard
 from devices.jetson.run import run_part
+from devices.meters.rails import sysfs_files
 from devices.plan import Plan
+from devices.remote.energy import Wired, energy, wire
 from devices.remote.job import Hands, Job, Ran, new_name, run_job
 from devices.remote.link import Say, Steady
 from devices.remote.pack import Packed, packed
@@ -38,7 +40,12 @@ def profile_remote(plan: Plan, remote: RemoteBoard, say: Say, hands: Hands | Non
 
 
 async def profile_board(
-    plan: Plan, remote: RemoteBoard, say: Say, hands: Hands | None = None, opener: Opener = open_link
+    plan: Plan,
+    remote: RemoteBoard,
+    say: Say,
+    hands: Hands | None = None,
+    opener: Opener = open_link,
+    idle_s: float = 0.0,
 ) -> Profiled:
     """Run a plan on a remote board.
 
@@ -48,6 +55,7 @@ async def profile_board(
         say: told what happens.
         hands: clock and sleep.
         opener: opens the link.
+        idle_s: how long the board rests before the warm-up where it has a meter; 0: no net energy.
 
     Raises:
         DeviceError: the board cannot be reached, is another machine than the inventory says, lacks a command, or
@@ -58,13 +66,17 @@ async def profile_board(
     try:
         if remote.kind.runner == "trtexec":
             return await _by_trtexec(plan, remote, steady, say, hands)
-        return await _Session(plan, remote, steady, say, hands).run()
+        return await _Session(plan, remote, steady, say, hands, idle_s).run()
     finally:
         await steady.close()
 
 
 async def profile_many(
-    work: Sequence[tuple[Plan, RemoteBoard]], say: Say, hands: Hands | None = None, opener: Opener = open_link
+    work: Sequence[tuple[Plan, RemoteBoard]],
+    say: Say,
+    hands: Hands | None = None,
+    opener: Opener = open_link,
+    idle_s: float = 0.0,
 ) -> tuple[Profiled | DeviceError, ...]:
     """Run plans on remote boards, all boards at once and the plans of one board one after the other.
 
@@ -76,7 +88,7 @@ async def profile_many(
     async def one(plan: Plan, remote: RemoteBoard) -> Profiled | DeviceError:
         async with lines[remote.name]:
             try:
-                return await profile_board(plan, remote, say, hands, opener)
+                return await profile_board(plan, remote, say, hands, opener, idle_s)
             except DeviceError as error:
                 return error
 
@@ -99,16 +111,20 @@ class _Session:
     steady: Steady
     say: Say
     hands: Hands
+    idle_s: float
     log: Log = field(default_factory=Log)
+    wired: Wired | None = None
+    unmetered: str = NO_METER
 
     async def run(self) -> Profiled:
         """Look at the board, run there, look again."""
         await self._check_board()
-        # A compiler runs for seconds; other boards go on meanwhile.
-        packing = await asyncio.to_thread(packed, self.plan, self.remote)
         with tempfile.TemporaryDirectory(prefix="edgemill-") as scratch:
-            earlier = await self._before(Path(scratch) / "0")
-            attempts = [earlier]
+            await self._wire(Path(scratch) / "meter")
+            channels = self.wired.channels if self.wired else ()
+            # A compiler runs for seconds; other boards go on meanwhile.
+            packing = await asyncio.to_thread(packed, self.plan, self.remote, channels, self.idle_s)
+            attempts = [await self._before(Path(scratch) / "0")]
 
             async def again() -> None:
                 self.log = Log()
@@ -117,8 +133,8 @@ class _Session:
             ran = await run_job(
                 self.steady, self.remote.site, self._job(packing), self._take, self.say, self.hands, again
             )
-            await fetch(self.steady, self.remote, conditions.GLOBS, Path(scratch) / "after")
-            state = conditions.after(attempts[-1], Path(scratch) / "after")
+            after = await fetch(self.steady, self.remote, conditions.GLOBS, Path(scratch) / "after")
+            state = conditions.after(attempts[-1], after)
         return Profiled(self._found(ran), self._with_mode(state))
 
     async def _check_board(self) -> None:
@@ -133,8 +149,19 @@ class _Session:
             )
 
     async def _before(self, folder: Path) -> conditions.Before:
-        await fetch(self.steady, self.remote, conditions.GLOBS, folder)
-        return conditions.before(folder)
+        return conditions.before(await fetch(self.steady, self.remote, conditions.GLOBS, folder))
+
+    async def _wire(self, folder: Path) -> None:
+        """Find the meter. One that does not answer spoils no latency: its reason stands where the energy would be."""
+        if not self.remote.meters:
+            return
+        tree = await fetch(self.steady, self.remote, sysfs_files(), folder)
+        text = self.remote.meters[0]
+        try:
+            self.wired = wire(text, tree, self.remote.site.root)
+        except DeviceError as error:
+            self.unmetered = f"meter {text} on {self.remote.name}: {error}"
+            self.say(f"{self.remote.name}: no energy: {self.unmetered}")
 
     def _job(self, packing: Packed) -> Job:
         plan = self.plan
@@ -143,7 +170,7 @@ class _Session:
             archive=packing.archive,
             command=packing.command,
             limit_s=plan.limit_s,
-            expected_s=plan.warmup_s + plan.windows * plan.window_s,
+            expected_s=plan.warmup_s + plan.windows * plan.window_s + (self.idle_s if self.wired else 0.0),
         )
 
     def _take(self, line: bytes) -> None:
@@ -157,9 +184,15 @@ class _Session:
             raise DeviceError(f"{remote.name}: the runner has runtime '{runtime}', not {remote.kind.runtime}.")
         words = [f"wall clock on {remote.name}, {runtime}, {plan.scenario}, batch 1", self._tested()]
         words += [f"cooling: {remote.cooling}"] if remote.cooling else []
-        return replace(
-            found(plan, self.log, ""), source="; ".join([*words, *ran.notes]), absent=(("energy", NO_METER),)
-        )
+        return self._with_energy(replace(found(plan, self.log, ""), source="; ".join([*words, *ran.notes])))
+
+    def _with_energy(self, ran: Found) -> Found:
+        if self.wired is not None:
+            try:
+                return replace(ran, energy=energy(self.wired, self.log, ran))
+            except DeviceError as error:
+                self.unmetered = f"meter {self.wired.meter} on {self.remote.name}: {error}"
+        return replace(ran, absent=(*ran.absent, ("energy", self.unmetered)))
 
     def _tested(self) -> str:
         """Say how the self-test went; a runner that computes something else has nothing worth timing."""

@@ -28,7 +28,7 @@ def steady_link(remote: RemoteBoard, say: Say, hands: Hands, opener: Opener = op
     return Steady(remote.name, lambda: opener(remote), say, sleep=hands.sleep)
 
 
-async def fetch(steady: Steady, remote: RemoteBoard, patterns: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+async def fetch(steady: Steady, remote: RemoteBoard, patterns: tuple[str, ...], folder: Path) -> Path:
     """Copy small files of a board, such as those of /proc and /sys, below a folder here.
 
     Args:
@@ -38,12 +38,19 @@ async def fetch(steady: Steady, remote: RemoteBoard, patterns: tuple[str, ...], 
         folder: where they go.
 
     Returns:
-        The files that may not be read there.
+        The root of the copy.
     """
-    names = tuple(f"/{pattern}" for pattern in patterns)
+    names = tuple(f"{remote.site.root}/{pattern}" for pattern in patterns)
     answer = await steady.run(scripts.READ, (remote.site.boot_id, remote.site.folder, *names))
     _check_entered(remote, answer.code, answer.err)
-    return snapshot.unpack(answer.out.partition(b"\n")[2], folder)
+    denied = snapshot.unpack(answer.out.partition(b"\n")[2], folder)
+    root = folder / remote.site.root.lstrip("/")
+    for name in denied:
+        # Whoever reads the copy is to see that the file is there and says nothing.
+        path = folder / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("permission denied\n")
+    return root
 
 
 @dataclass(frozen=True, slots=True)
