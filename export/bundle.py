@@ -29,7 +29,6 @@ from export.bundle_read import (
     VECTORS,
     Bundle,
     certificate_record,
-    check_chain,
     check_elastic,
     check_vectors,
     file_record,
@@ -39,8 +38,10 @@ from export.bundle_read import (
     read_manifest,
 )
 from export.c_headers import C_HEADERS
+from export.chain import check_chain
 from export.errors import ExportError
 from export.manifest import (
+    INPUT,
     VERSION,
     Manifest,
     PartRecord,
@@ -52,6 +53,7 @@ from export.manifest import (
     to_record,
 )
 from export.preprocess import Preprocess
+from export.rule import COMBINATIONS
 from export.strict_json import canonical
 from export.target import Facts, Source, Target, check_capability, check_name
 from quant import elastic_file, graph_file
@@ -65,7 +67,10 @@ MAX_PREFIX, MAX_NAME = 40, 63
 
 @dataclass(frozen=True, eq=False)
 class BundleSpec:
-    """What to put into a bundle: `parts` in the order they run, `scheme` by name, `postprocess` "softmax" or None."""
+    """What to put into a bundle: `parts` in the order they run, `scheme` by name, `postprocess` "softmax" or None.
+
+    `combine` says whose answer counts after a cascade; see `export.manifest.Manifest`.
+    """
 
     name: str
     scheme: str
@@ -73,6 +78,7 @@ class BundleSpec:
     labels: tuple[str, ...]
     parts: tuple[Source, ...]
     postprocess: str | None = None
+    combine: str = COMBINATIONS[0]
 
 
 def write_bundle(path: Path, spec: BundleSpec, target: Target, *, overwrite: bool = False) -> Bundle:
@@ -151,11 +157,16 @@ def _check_source(part: Source) -> None:
 
 
 def _placed(spec: BundleSpec) -> tuple[Source, ...]:
-    """Tell each part its C prefix, the first one where its inputs come from, the last one what its outputs mean."""
-    first, *rest = (_prefixed(part, spec.name) for part in spec.parts)
-    parts = [replace(first, preprocess=spec.preprocess), *rest]
-    parts[-1] = replace(parts[-1], labels=tuple(spec.labels), postprocess=spec.postprocess)
-    return tuple(parts)
+    """Tell each part its C prefix, those that read images where these come from, those that answer what that means."""
+    last = len(spec.parts) - 1
+    return tuple(_told(_prefixed(part, spec.name), spec, index, last) for index, part in enumerate(spec.parts))
+
+
+def _told(part: Source, spec: BundleSpec, index: int, last: int) -> Source:
+    answers = index == last or (part.after is not None and part.after.action == "answer")
+    if (index == 0 and part.source is None) or part.source == INPUT:
+        part = replace(part, preprocess=spec.preprocess)
+    return replace(part, labels=tuple(spec.labels), postprocess=spec.postprocess) if answers else part
 
 
 def _prefixed(part: Source, bundle: str) -> Source:
@@ -200,6 +211,7 @@ def _manifest(spec: BundleSpec, target: Target, folder: Path | None, facts: tupl
         parts=tuple(_part(part, fact) for part, fact in zip(spec.parts, facts, strict=True)),
         postprocess=spec.postprocess,
         files=tuple(file_record(folder, name) for name in paths) if folder else (),
+        combine=spec.combine,
     )
 
 
@@ -211,4 +223,6 @@ def _part(part: Source, facts: Facts) -> PartRecord:
         output=tensor_spec(graph, graph.output),
         macs=sum(macs(graph).values()),
         facts=plain_facts(facts, f"part '{part.name}'"),
+        after=part.after,
+        source=part.source,
     )

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from export import strict_json
+from export.chain import check_chain
 from export.errors import ExportError
 from export.manifest import FileRecord, Manifest, PartRecord, from_record, tensor_spec
 from export.target import check_name
@@ -277,18 +278,6 @@ def _check_chain(path: Path, manifest: Manifest, parts: tuple[BundlePart, ...]) 
     if strange:
         raise ExportError(f"{path / strange[0]} belongs to no part of the manifest.")
     check_chain(manifest, [(part.inputs, part.outputs) for part in parts], str(path / MANIFEST))
-
-
-def check_chain(manifest: Manifest, vectors: list[tuple[Array, Array]], where: str) -> None:
-    """Check that pre-processing, parts and labels fit together end to end; ExportError says where they do not."""
-    first, last = manifest.parts[0].input.shape, manifest.parts[-1].output.shape
-    if np.prod(first, dtype=object) != np.prod(manifest.preprocess.shape, dtype=object):
-        raise ExportError(f"{where}: pre-processing gives {manifest.preprocess.shape}, the first part takes {first}.")
-    for index, (left, right) in enumerate(zip(manifest.parts, manifest.parts[1:], strict=False)):
-        if left.output != right.input or not np.array_equal(vectors[index][1], vectors[index + 1][0]):
-            raise ExportError(f"{where}: what part '{left.name}' gives is not what part '{right.name}' takes.")
-    if np.prod(last, dtype=object) != len(manifest.labels):
-        raise ExportError(f"{where}: {len(manifest.labels)} labels for an output of shape {last}.")
 
 
 def read_certificate(path: Path, digest: str) -> Mapping[str, object] | None:

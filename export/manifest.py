@@ -10,13 +10,19 @@ from pathlib import PurePosixPath
 
 from export.errors import ExportError
 from export.preprocess import Preprocess
+from export.rule import COMBINATIONS, Rule
+from export.rule import from_record as rule_from_record
+from export.rule import to_record as rule_record
 from export.strict_json import canonical, fields, sha256_of, typed
 from export.target import check_name
 from quant.errors import QuantError
 from quant.formats import find_format
 from quant.graph import Graph
 
-SCHEMA = 1
+#: A chain of parts, and parts with sources and rules; a chain is written as it always was.
+SCHEMA, DYNAMIC_SCHEMA = 1, 2
+#: The source of a part that reads the bundle's own input, as the first one does.
+INPUT = "input"
 #: The version of edgemill that writes; the same as in pyproject.toml.
 VERSION = "0.1.0"
 #: What turns the output codes into probabilities; None leaves the dequantised logits.
@@ -24,6 +30,8 @@ POSTPROCESSES = ("softmax", None)
 
 _KEYS = ("schema", "edgemill", "name", "target", "scheme", "preprocess", "labels", "parts", "postprocess", "files")
 _PART_KEYS = ("name", "input", "output", "macs", "facts", "after")
+_DYNAMIC_KEYS = ("combine",)
+_DYNAMIC_PART_KEYS = ("source",)
 _TENSOR_KEYS = ("shape", "format", "scale", "zero")
 _FILE_KEYS = ("path", "bytes", "sha256")
 
@@ -51,7 +59,8 @@ class FileRecord:
 class PartRecord:
     """One part: what goes in and out, multiply-accumulates per inference, the target's facts.
 
-    `after` is the rule that decides whether the next part runs; schema 1 knows only None (it always runs).
+    `source` is the part whose output it reads, or INPUT; None: the part before, the bundle's input for the first.
+    `after` is the rule that decides whether the next parts run; None: they do.
     """
 
     name: str
@@ -59,12 +68,16 @@ class PartRecord:
     output: TensorSpec
     macs: int
     facts: Mapping[str, object]
-    after: None = None
+    after: Rule | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Everything a bundle says about itself. `files` is sorted by path and leaves out the manifest and certificate."""
+    """Everything a bundle says about itself. `files` is sorted by path and leaves out the manifest and certificate.
+
+    `combine` says whose answer counts where the last part was asked after others: its own, or the surer one's.
+    """
 
     edgemill: str
     name: str
@@ -75,6 +88,13 @@ class Manifest:
     parts: tuple[PartRecord, ...]
     postprocess: str | None
     files: tuple[FileRecord, ...]
+    combine: str = COMBINATIONS[0]
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether parts read others than the one before, or rules decide what runs."""
+        parts = any(part.source is not None or part.after is not None for part in self.parts)
+        return parts or self.combine != COMBINATIONS[0]
 
     @property
     def digest(self) -> str:
@@ -94,28 +114,31 @@ def to_record(manifest: Manifest) -> dict[str, object]:
 
 
 def _body(manifest: Manifest) -> dict[str, object]:
+    dynamic = manifest.is_dynamic
     return {
-        "schema": SCHEMA,
+        "schema": DYNAMIC_SCHEMA if dynamic else SCHEMA,
+        **({"combine": manifest.combine} if dynamic else {}),
         "edgemill": manifest.edgemill,
         "name": manifest.name,
         "target": manifest.target,
         "scheme": manifest.scheme,
         "preprocess": manifest.preprocess.to_record(),
         "labels": list(manifest.labels),
-        "parts": [_part_record(part) for part in manifest.parts],
+        "parts": [_part_record(part, dynamic=dynamic) for part in manifest.parts],
         "postprocess": manifest.postprocess,
         "files": [{"path": f.path, "bytes": f.size_bytes, "sha256": f.sha256} for f in manifest.files],
     }
 
 
-def _part_record(part: PartRecord) -> dict[str, object]:
+def _part_record(part: PartRecord, *, dynamic: bool) -> dict[str, object]:
     return {
+        **({"source": part.source} if dynamic else {}),
         "name": part.name,
         "input": _tensor_record(part.input),
         "output": _tensor_record(part.output),
         "macs": part.macs,
         "facts": dict(part.facts),
-        "after": part.after,
+        "after": None if part.after is None else rule_record(part.after),
     }
 
 
@@ -131,9 +154,11 @@ def from_record(record: object, where: str) -> Manifest:
             a path leaves the bundle, or the digest is not that of the record.
     """
     schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA or type(schema) is not int:
-        raise ExportError(f"{where}: bundle schema {schema!r}; this version reads {SCHEMA}. Export the model again.")
-    body = fields(record, (*_KEYS, "digest"), where)
+    if schema not in (SCHEMA, DYNAMIC_SCHEMA) or type(schema) is not int:
+        known = f"{SCHEMA} and {DYNAMIC_SCHEMA}"
+        raise ExportError(f"{where}: bundle schema {schema!r}; this version reads {known}. Export the model again.")
+    dynamic = schema == DYNAMIC_SCHEMA
+    body = fields(record, (*_KEYS, *(_DYNAMIC_KEYS if dynamic else ()), "digest"), where)
     manifest = Manifest(
         edgemill=typed(body["edgemill"], str, f"{where}: edgemill"),
         name=check_title(body["name"], f"{where}: name"),
@@ -141,10 +166,13 @@ def from_record(record: object, where: str) -> Manifest:
         scheme=typed(body["scheme"], str, f"{where}: scheme"),
         preprocess=_preprocess(body["preprocess"], where),
         labels=check_labels(body["labels"], where),
-        parts=_parts(body["parts"], where),
+        parts=_parts(body["parts"], where, dynamic=dynamic),
         postprocess=check_postprocess(body["postprocess"], where),
         files=file_records(body["files"], where),
+        combine=_combine(body.get("combine", COMBINATIONS[0]), where),
     )
+    if manifest.is_dynamic != dynamic:
+        raise ExportError(f"{where}: schema {schema} is not that of its parts; the bundle was changed after export.")
     if body["digest"] != manifest.digest:
         raise ExportError(f"{where}: the digest is not that of the manifest; the bundle was changed after export.")
     return manifest
@@ -197,18 +225,24 @@ def plain_facts(facts: Mapping[str, object], where: str) -> dict[str, object]:
     return plain
 
 
-def _parts(value: object, where: str) -> tuple[PartRecord, ...]:
+def _combine(value: object, where: str) -> str:
+    if value not in COMBINATIONS:
+        raise ExportError(f"{where}: unknown combination {value!r}; known are {', '.join(COMBINATIONS)}.")
+    return str(value)
+
+
+def _parts(value: object, where: str, *, dynamic: bool) -> tuple[PartRecord, ...]:
     records = typed(value, list, f"{where}: parts")
-    parts = tuple(_part(record, f"{where}: parts[{index}]") for index, record in enumerate(records))
+    parts = tuple(_part(record, f"{where}: parts[{index}]", dynamic=dynamic) for index, record in enumerate(records))
     names = [part.name for part in parts]
     if not parts or len(set(names)) != len(names):
         raise ExportError(f"{where}: parts must be at least one, each with its own name, not {names}.")
     return parts
 
 
-def _part(value: object, where: str) -> PartRecord:
-    record = fields(value, _PART_KEYS, where)
-    if record["after"] is not None:
+def _part(value: object, where: str, *, dynamic: bool) -> PartRecord:
+    record = fields(value, (*_PART_KEYS, *(_DYNAMIC_PART_KEYS if dynamic else ())), where)
+    if record["after"] is not None and not dynamic:
         raise ExportError(f"{where}: a rule after a part is not known in schema {SCHEMA}; 'after' must be null.")
     macs = typed(record["macs"], int, f"{where}: macs")
     if macs < 0:
@@ -216,7 +250,11 @@ def _part(value: object, where: str) -> PartRecord:
     name = check_name(typed(record["name"], str, f"{where}: name"))
     facts = typed(record["facts"], dict, f"{where}: facts")
     x, y = _tensor(record["input"], f"{where}: input"), _tensor(record["output"], f"{where}: output")
-    return PartRecord(name, x, y, macs, facts)
+    after = None if record["after"] is None else rule_from_record(record["after"], f"{where}: after")
+    source = record.get("source")
+    return PartRecord(
+        name, x, y, macs, facts, after, None if source is None else typed(source, str, f"{where}: source")
+    )
 
 
 def _tensor(value: object, where: str) -> TensorSpec:

@@ -10,6 +10,7 @@ from pathlib import Path
 from export.errors import ExportError
 from export.preprocess import Preprocess
 from export.rtl.stream.request import CircuitRequest
+from export.rule import Rule
 from quant.elastic import ElasticNetwork
 from quant.formats import Array, find_format
 from quant.graph import Graph
@@ -31,7 +32,8 @@ class Source:
     `preprocess` makes the inputs from raw images where the part is the first of a bundle, `labels` name the outputs of
     the last one and `postprocess` is "softmax" or None; a bundle sets them. `probabilities` asks for one more file
     that ends in the softmax of the last part's logits, where a target has such files (arm-a). `circuit` is what fpga
-    makes: its architecture, device and speed.
+    makes: its architecture, device and speed. `after` is the rule that decides whether the next parts run, and
+    `source` the part whose output this one reads (`export.manifest.PartRecord`); targets see neither.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Source:
     postprocess: str | None = None
     probabilities: bool = False
     circuit: CircuitRequest | None = None
+    after: Rule | None = None
+    source: str | None = None
 
     @property
     def stem(self) -> str:
