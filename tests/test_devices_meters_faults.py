@@ -12,7 +12,8 @@ from devices.found import Found
 from devices.metering import Metering, run_metered
 from devices.meters.energy import Energy, energy_of
 from devices.meters.meters import METERS
-from tests.meter_benches import BENCHES, SAMPLES, Bench
+from tests.meter_bench import SAMPLES, Bench
+from tests.meter_benches import BENCHES
 from tests.meter_trees import FAULTS
 
 #: What the reason must speak of; any of these words.
