@@ -1,7 +1,7 @@
 """The Jetson targets: ONNX that TensorRT's importer takes, scripts that build and time it, a self-test for the board.
 
-Boards with int8 arithmetic get explicit QDQ; Nano and TX2 have none and get FP16 of the float graph. Nothing is
-executed on a board here, and the facts say so.
+Boards with int8 arithmetic get explicit QDQ; Nano and TX2 have none and get FP16 of the float graph, as others do on
+request; Thor computes FP8 as well. Nothing is executed on a board here, and the facts say so.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _INT8 = Capability(
     operators=_OPERATORS,
     symmetric=True,
 )
+_FP8 = Capability(weights=("e4m3fn",), activations=("e4m3fn",), operators=_OPERATORS)
 #: FP16 is written from the float graph, so any quantised graph will do.
 _FP16 = Capability(weights=_EVERY_FORMAT, activations=_EVERY_FORMAT, operators=_OPERATORS)
 
@@ -88,13 +89,14 @@ def _model(profile: Profile, source: Source) -> Any:
     from export.jetson_qdq import jetson_model
     from export.onnx_half import half_model
 
-    if profile.precision == "int8":
+    if profile.precision != "fp16":
         return jetson_model(source.graph, profile.opset)
     if source.float_graph is None:
+        why = f"{profile.board} (compute {profile.compute}) has no int8 arithmetic, so the quantised graph"
+        why = why if not profile.types else "FP16 is asked for, so the quantised graph"
         raise ExportError(
-            f"{profile.target}: {profile.board} (compute {profile.compute}) has no int8 arithmetic, so the quantised "
-            f"graph of part '{source.name}' cannot run there; it gets FP16 of the float graph, which is not at hand. "
-            "Give the float model too, or export to another target."
+            f"{profile.target}: {why} of part '{source.name}' cannot run there; it gets FP16 of the float graph, which "
+            "is not at hand. Give the float model too, or export to another target."
         )
     return half_model(source.float_graph, profile.opset)
 
@@ -107,12 +109,20 @@ def _write_scripts(profile: Profile, name: str, folder: Path) -> None:
     write_text(folder / "profile.sh", profile_script(profile, name))
 
 
+_FORMS = {
+    "int8": ("explicit int8 QDQ", _INT8),
+    "fp8": ("explicit FP8 (E4M3FN) QDQ, scheme we4m3fn-ae4m3fn", _FP8),
+    "fp16": ("FP16 of the float graph", _FP16),
+}
+
+
 def _target(profile: Profile) -> Target:
-    form = "explicit int8 QDQ" if profile.precision == "int8" else "FP16 of the float graph (no int8 hardware)"
+    form, capability = _FORMS[profile.precision]
+    why = "" if profile.types else " (no int8 hardware)"
     return Target(
         name=profile.target,
-        summary=f"{profile.board}, JetPack {profile.jetpack}, TensorRT {profile.tensorrt}: {form}",
-        capability=_INT8 if profile.precision == "int8" else _FP16,
+        summary=f"{profile.board}, JetPack {profile.jetpack}, TensorRT {profile.tensorrt}: {form}{why}",
+        capability=capability,
         write=partial(write, profile),
     )
 

@@ -6,7 +6,7 @@ Versions of TensorRT and operator set limits were read in the importer's sources
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from export.errors import ExportError
 from quant.names import suggestion
@@ -20,7 +20,8 @@ class Profile:
     QuantizeLinear may have; empty means that the GPU has no int8 arithmetic. `three_inputs` says that Q/DQ need their
     zero point. `blocked_scales` says that scales of the input's rank are taken. `l4t` are first fields of
     `/etc/nv_tegra_release` versions that fit. `dla` says that some boards of the family have a DLA which this TensorRT
-    drives; which ones, the runtime on the device knows.
+    drives; which ones, the runtime on the device knows. `form` is what is written, where that is not the board's best
+    integer form: `fp16` of the float graph, or `fp8`.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Profile:
     three_inputs: bool
     blocked_scales: bool = False
     dla: bool = False
+    form: str = ""
     note: str = ""
 
     @property
@@ -45,7 +47,7 @@ class Profile:
     @property
     def precision(self) -> str:
         """What the exporter writes for this board."""
-        return "int8" if "INT8" in self.types else "fp16"
+        return self.form or ("int8" if "INT8" in self.types else "fp16")
 
     @property
     def generation(self) -> str:
@@ -176,7 +178,29 @@ THOR = Profile(
     note="The operator set limit of TensorRT 10.13 was not checked; 20 is that of 10.1.",
 )
 
-PROFILES = (ORIN, NANO, TX2, XAVIER, XAVIER_JETPACK5, ORIN_JETPACK5, ORIN_JETPACK60, ORIN_JETPACK72, THOR)
+ORIN_FP16 = replace(ORIN, target="jetson-fp16", form="fp16")
+#: Operator set 19 is the first whose QuantizeLinear knows FP8.
+THOR_FP8 = replace(
+    THOR,
+    target="jetson-thor-fp8",
+    form="fp8",
+    opset=19,
+    note=f"{THOR.note} Which FP8 kernels its convolutions have was not checked.",
+)
+
+PROFILES = (
+    ORIN,
+    NANO,
+    TX2,
+    XAVIER,
+    XAVIER_JETPACK5,
+    ORIN_JETPACK5,
+    ORIN_JETPACK60,
+    ORIN_JETPACK72,
+    THOR,
+    ORIN_FP16,
+    THOR_FP8,
+)
 
 
 def find_profile(target: str) -> Profile:

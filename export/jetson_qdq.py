@@ -1,4 +1,4 @@
-"""The QDQ dialect of the Jetson targets: signed int8, zero points 0, Q/DQ on the inputs of what runs in int8.
+"""The QDQ dialect of the Jetson targets: signed int8 or FP8, zero points 0, Q/DQ on the inputs of what runs in 8 bits.
 
 TensorRT fuses a layer into an int8 kernel when all its inputs come from DequantizeLinear and nothing quantises its
 output too early. So a tensor is quantised where a quantised layer reads it, one pair for each reader:
@@ -19,11 +19,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto, helper, numpy_helper
 
 from export.onnx_fragment import Fragment, Port, constant, join, model, operation, scalar
 from export.onnx_ops import clip, keep_mean_dims, limits_on_grid, operator
 from export.onnx_qdq import dequantised_constant, parameter_name
 from quant import operators as ops
+from quant.formats import Array, Format
 from quant.graph import Graph, Node
 
 _INT8_READERS = (ops.Conv, ops.Gemm, ops.Mean, ops.MaxPool, ops.AveragePool, ops.Concat, ops.Requantize)
@@ -84,14 +86,12 @@ def _quantise(graph: Graph, tensor: str, pairs: dict[tuple[str, str], str]) -> F
     if not suffixes:
         return Fragment()
     grid = (f"{tensor}_scale", f"{tensor}_zero_point")
-    parts = [
-        scalar(grid[0], graph.quant(tensor).scale[0], np.dtype(np.float32)),
-        scalar(grid[1], 0, np.dtype(np.int8)),
-    ]
+    quant = graph.quant(tensor)
+    parts = [scalar(grid[0], quant.scale[0], np.dtype(np.float32)), codes(grid[1], quant.format, np.zeros((), np.int8))]
     for suffix in suffixes:
-        codes = f"{tensor}_QuantizeLinear_Output{suffix}"
-        parts.append(operation("QuantizeLinear", (tensor, *grid), codes))
-        parts.append(operation("DequantizeLinear", (codes, *grid), f"{tensor}_DequantizeLinear_Output{suffix}"))
+        stored = f"{tensor}_QuantizeLinear_Output{suffix}"
+        parts.append(operation("QuantizeLinear", (tensor, *grid), stored))
+        parts.append(operation("DequantizeLinear", (stored, *grid), f"{tensor}_DequantizeLinear_Output{suffix}"))
     return join(parts)
 
 
@@ -123,7 +123,7 @@ def _limits(graph: Graph, node: Node, pairs: dict[tuple[str, str], str]) -> tupl
     readers = graph.consumers(node.output)
     all_quantised = bool(readers) and all((node.output, reader.name) in pairs for reader in readers)
     quant = graph.quant(node.output)
-    saturates = high >= quant.scale[0] * quant.format.max_ordinal
+    saturates = high >= quant.scale[0] * quant.format.max
     return (low, float("inf")) if low == 0 and saturates and all_quantised else (low, high)
 
 
@@ -139,6 +139,30 @@ def _parameters(graph: Graph, node: Node) -> Fragment:
     x, w = graph.quant(node.inputs[0]), graph.quant(node.inputs[1])
     names = [parameter_name(graph, node, tensor) for tensor in node.inputs[1:]]
     scale = np.array(w.scale, dtype=np.float32)
-    bias = graph.weights[node.inputs[2]] * (x.scale[0] * scale.astype(np.float64))
-    weights = dequantised_constant(names[0], graph.weights[node.inputs[1]].astype(np.int8), scale)
-    return join((weights, constant(names[1], bias.astype(np.float32))))
+    unit = x.scale[0] * x.format.unit * w.format.unit
+    bias = graph.weights[node.inputs[2]] * (unit * scale.astype(np.float64))
+    weights = graph.weights[node.inputs[1]]
+    if w.format.is_minifloat:
+        stored = dequantised_minifloat(names[0], w.format, weights, scale)
+    else:
+        stored = dequantised_constant(names[0], weights.astype(np.int8), scale)
+    return join((stored, constant(names[1], bias.astype(np.float32))))
+
+
+def codes(name: str, fmt: Format, values: Array) -> Fragment:
+    """Return codes of an 8-bit format as an initializer: int8, or float8e4m3fn byte by byte."""
+    if not fmt.is_minifloat:
+        return Fragment((), (numpy_helper.from_array(np.asarray(values, np.int8, order="C"), name),))
+    raw = np.ascontiguousarray(values, np.uint8).tobytes()
+    return Fragment((), (helper.make_tensor(name, TensorProto.FLOAT8E4M3FN, values.shape, raw, raw=True),))
+
+
+def dequantised_minifloat(name: str, fmt: Format, values: Array, scale: Array) -> Fragment:
+    """Return float8e4m3fn codes and their DequantizeLinear, as `dequantised_constant` does with integers."""
+    several = scale.size > 1
+    names = (f"{name}_quantized", f"{name}_scale", f"{name}_zero_point")
+    zeros = np.zeros(scale.shape if several else (), np.uint8)
+    factor = constant(names[1], scale) if several else scalar(names[1], scale[0], scale.dtype)
+    attributes = {"axis": 0} if several else {}
+    made = operation("DequantizeLinear", names, f"{name}_DequantizeLinear_Output", attributes)
+    return join((codes(names[0], fmt, values), factor, codes(names[2], fmt, zeros), made))

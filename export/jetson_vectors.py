@@ -37,7 +37,7 @@ def write_selftest(profile: Profile, source: Source, onnx_file: Path, folder: Pa
     if not len(source.inputs):
         raise ExportError(f"part '{source.name}' has no test vectors, so its self-test would prove nothing; give some.")
     real = dequantise(graph.quant(graph.input), source.inputs[:VECTORS]).astype("<f4")
-    session = open_ort(onnx_file)
+    session = open_ort(onnx_file, as_written=profile.precision == "fp8")
     outputs = [session.run([graph.output], {graph.input: real[i : i + 1]})[0].reshape(-1) for i in range(len(real))]
     if profile.precision == "fp16":
         _check_range(profile, onnx_file, graph.input, real)

@@ -15,8 +15,8 @@ from export.atomic import write_file
 from export.errors import ExportError
 from quant.formats import Array
 
-#: File format 8 goes with opset 17 and is read by every runtime from 2022 on; opset 13 needs 7.
-IR_VERSIONS = {13: 7, 17: 8}
+#: File format 8 goes with opset 17 and is read by every runtime from 2022 on; opset 13 needs 7, opset 19 with FP8 9.
+IR_VERSIONS = {13: 7, 17: 8, 19: 9}
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,7 +82,7 @@ def test_every_profile_has_a_release_and_a_chip_of_the_tables() -> None:
     [
         ("35.4.1", "8.7", ORIN, r"it has L4T 35\.4\.1 \(JetPack 5\.1\.2\), not 36.* target jetson-orin-jp5"),
         ("36.3.0", "8.7", ORIN, r"target jetson-orin-jp60\."),
-        ("36.4.3", "8.7", ORIN_JETPACK60, r"Export for target jetson\."),
+        ("36.4.3", "8.7", ORIN_JETPACK60, r"Export for target jetson or jetson-fp16\."),
         ("32.7.1", "5.3", XAVIER, r"compute 5\.3\), not compute 7\.2\. Export for target jetson-nano"),
         ("38.2.0", "11.0", ORIN_JETPACK5, r"tegra264.* and it has L4T 38.* target jetson-thor"),
         ("40.1.0", "8.7", ORIN, "a JetPack that is not known here.*No target of this version fits"),

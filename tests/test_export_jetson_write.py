@@ -80,6 +80,17 @@ def half_source(seed: int = 4) -> Source:
     return Source("toy", quantised, codes, run(lower(quantised), codes)[quantised.output], graph)
 
 
+def fp8_source(count: int = 8) -> Source:
+    """A part whose weights and activations are FP8."""
+    e4m3 = find_format("e4m3fn")
+    return source_of(toy_graph(e4m3, e4m3), count)
+
+
+def source_for(profile: Board) -> Source:
+    """A part that a target takes."""
+    return {"fp16": half_source, "fp8": fp8_source}.get(profile.precision, lambda: source_of(symmetric_toy()))()
+
+
 def written(target: Target, source: Source, folder: Path) -> tuple[Any, Any]:
     """Write a part; return its model and facts."""
     folder.mkdir(exist_ok=True)
@@ -112,7 +123,7 @@ def test_int8_boards_get_qdq_that_passes_the_linter(target: Target, profile: Boa
 
 @pytest.mark.parametrize(("target", "profile"), BOARDS, ids=names(BOARDS))
 def test_facts_say_what_was_written_and_that_no_board_ran_it(target: Target, profile: Board, tmp_path: Path) -> None:
-    source = half_source() if profile.precision == "fp16" else source_of(symmetric_toy())
+    source = source_for(profile)
     model, facts = written(target, source, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(FILES)
     assert target.name == profile.target
@@ -145,7 +156,7 @@ def test_what_an_int8_board_cannot_take_is_refused(target: Target, profile: Boar
 def test_the_same_part_gives_the_same_bytes(target: Target, profile: Board, tmp_path: Path) -> None:
     folders = tmp_path / "a", tmp_path / "b"
     for folder in folders:
-        written(target, half_source() if profile.precision == "fp16" else source_of(symmetric_toy()), folder)
+        written(target, source_for(profile), folder)
     for name in FILES:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
 
@@ -167,10 +178,10 @@ def test_nothing_is_left_when_the_linter_refuses(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("target", "profile"), HALF_BOARDS, ids=names(HALF_BOARDS))
-def test_nano_and_tx2_get_fp16_and_never_int8(target: Target, profile: Board, tmp_path: Path) -> None:
-    """Float16 inside, float32 outside behind Casts, operator set 13 at most, no Q/DQ and no integer weights."""
+def test_fp16_targets_get_fp16_and_never_int8(target: Target, profile: Board, tmp_path: Path) -> None:
+    """Float16 inside, float32 outside behind Casts, the board's operator set, no Q/DQ and no integer weights."""
     model, _ = written(target, half_source(), tmp_path)
-    assert model.opset_import[0].version <= 13
+    assert model.opset_import[0].version == profile.opset
     kinds = [node.op_type for node in model.graph.node]
     assert not set(kinds) & set(QDQ)
     assert (kinds[0], kinds[-1], kinds.count("Cast")) == ("Cast", "Cast", 2)
@@ -184,8 +195,10 @@ def test_nano_and_tx2_get_fp16_and_never_int8(target: Target, profile: Board, tm
 
 
 @pytest.mark.parametrize(("target", "profile"), HALF_BOARDS, ids=names(HALF_BOARDS))
-def test_nano_and_tx2_refuse_a_part_without_float_graph(target: Target, profile: Board, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"has no int8 arithmetic.*part 'toy'.*Give the float model"):
+def test_fp16_targets_refuse_a_part_without_float_graph(target: Target, profile: Board, tmp_path: Path) -> None:
+    with pytest.raises(
+        ExportError, match=r"(has no int8 arithmetic|FP16 is asked for).*part 'toy'.*Give the float model"
+    ):
         target.write(source_of(symmetric_toy()), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -219,7 +232,42 @@ def test_what_float16_cannot_hold_is_refused(factor: float, message: str, tmp_pa
         written(TARGETS[PROFILES.index(NANO)], replace(source, float_graph=replace(graph, weights=weights)), tmp_path)
 
 
-@pytest.mark.parametrize("runtime", JETSON_RUNTIMES, ids=[r.target for r in JETSON_RUNTIMES])
+INT8_RUNTIMES = tuple(r for r in JETSON_RUNTIMES if r.target in {profile.target for _, profile in INT8_BOARDS})
+
+
+def test_fp8_files_agree_with_the_reference(tmp_path: Path) -> None:
+    """QDQ in float8e4m3fn at operator set 19, float biases; within one step of the reference, labels vary."""
+    target, runtime = (next(x for x in xs if "fp8" in x.name) for xs in (TARGETS, JETSON_RUNTIMES))
+    source = fp8_source(16)
+    part = bundle_part(source, target, tmp_path / "bundle")
+    model = onnx.load(part.folder / "toy.onnx")
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    pairs = [node for node in model.graph.node if node.op_type in QDQ]
+    assert len(pairs) > 8
+    assert {types[node.input[2]] for node in pairs} == {TensorProto.FLOAT8E4M3FN}
+    assert types["conv_w_quantized"] == TensorProto.FLOAT8E4M3FN
+    assert model.opset_import[0].version == 19
+    result = check_part(part, runtime)
+    assert (result.status, result.max_steps <= 1, result.top1_agreement) == ("bounded", True, 1.0), result
+    assert (result.vectors, result.labels > 1) == (16, True)
+    assert np.std(dequantise(source.graph.quant("y"), source.outputs), axis=0).max() > 0
+    codes = next(t for t in model.graph.initializer if t.name == "conv_w_quantized")
+    codes.raw_data = bytes(byte ^ 0x80 for byte in codes.raw_data)
+    onnx.save(model, part.folder / "toy.onnx")
+    assert check_part(part, runtime).status == "wrong"
+
+
+def test_fp8_is_of_thor_and_takes_no_integers(tmp_path: Path) -> None:
+    """Compute capability 8.9 and above: no Orin, and its linter refuses the file."""
+    target = next(target for target in TARGETS if target.name == "jetson-thor-fp8")
+    with pytest.raises(ExportError, match="this target takes e4m3fn"):
+        target.write(source_of(symmetric_toy()), tmp_path)
+    written(target, fp8_source(), tmp_path / "a")
+    assert {finding.rule for finding in lint_file(tmp_path / "a" / "toy.onnx", ORIN)} == {7}
+    assert [profile.board for profile in PROFILES if profile.fp8] == ["Jetson Thor"] * 2
+
+
+@pytest.mark.parametrize("runtime", INT8_RUNTIMES, ids=[r.target for r in INT8_RUNTIMES])
 @pytest.mark.parametrize("make", [lambda: source_of(symmetric_toy(), 16), symmetric_fitted], ids=["toy", "fitted"])
 def test_int8_files_agree_with_the_reference(runtime: Any, make: Any, tmp_path: Path) -> None:
     """Bit-exact or bounded in ONNX Runtime, over vectors whose outputs and labels vary."""

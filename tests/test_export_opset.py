@@ -107,7 +107,7 @@ def test_a_difference_in_numbers_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     import export.opset
 
     class Session:
-        def __init__(self, model: bytes):
+        def __init__(self, model: bytes, *, as_written: bool):
             self.set = operator_set(onnx.load_model_from_string(model))
 
         def run(self, names: list[str], feed: dict[str, Any]) -> list[Any]:

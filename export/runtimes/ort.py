@@ -45,7 +45,8 @@ class OrtSession:
 
     def tensors(self, codes: Array) -> dict[str, Array]:
         """Return the codes of every tensor that the file quantises, from a copy of the model that outputs them."""
-        copy = open_ort(_with_outputs(self.file, tuple(self.shown.values())), self.threads)
+        as_written = self.graph.quant(self.graph.input).format.is_minifloat
+        copy = open_ort(_with_outputs(self.file, tuple(self.shown.values())), self.threads, as_written=as_written)
         *values, last = self._outputs(copy, [*self.shown.values(), self.graph.output], codes)
         # The copy is optimised otherwise and may round otherwise, so its own output goes with its tensors.
         output = {self.graph.output: quantise_input(self.graph.quant(self.graph.output), last)}
@@ -81,7 +82,7 @@ class OrtSession:
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
-def open_ort(model: Path | bytes, threads: int = 1, optimised: Path | None = None) -> Any:
+def open_ort(model: Path | bytes, threads: int = 1, optimised: Path | None = None, *, as_written: bool = False) -> Any:
     """Return an `onnxruntime.InferenceSession` on the CPU.
 
     Args:
@@ -89,6 +90,7 @@ def open_ort(model: Path | bytes, threads: int = 1, optimised: Path | None = Non
         threads: intra-op threads; between operators there is always one.
         optimised: where to write the optimised model. This stops at the extended level, whose operators are the same
             on every CPU; the level above only changes their layout.
+        as_written: nothing is optimised. FP8 needs it: an optimisation of Clip before QuantizeLinear fails on FP8.
 
     Raises:
         ExportError: ONNX Runtime refuses the model.
@@ -101,6 +103,8 @@ def open_ort(model: Path | bytes, threads: int = 1, optimised: Path | None = Non
     if optimised is not None:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimised)
+    if as_written:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = model if isinstance(model, bytes) else str(model)
     try:
         return ort.InferenceSession(
@@ -181,7 +185,7 @@ def open_jetson(folder: Path, name: str, graph: Graph, *, threads: int = 1) -> S
     return OrtSession(
         file=file,
         graph=graph,
-        session=open_ort(file, threads),
+        session=open_ort(file, threads, as_written=graph.quant(graph.input).format.is_minifloat),
         threads=threads,
         shown=shown,
         decode=lambda tensor, stored: stored.astype(graph.quant(tensor).format.dtype),
@@ -213,6 +217,6 @@ RUNTIME = Runtime(name="onnxruntime", target="host", exact=False, missing=missin
 JETSON_RUNTIMES = tuple(
     Runtime(name=f"onnxruntime-{p.target}", target=p.target, exact=False, missing=missing, open=open_jetson)
     for p in PROFILES
-    if p.precision == "int8"
+    if p.precision != "fp16"
 )
 RUNTIMES = (RUNTIME, *JETSON_RUNTIMES)
