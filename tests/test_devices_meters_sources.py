@@ -1,4 +1,4 @@
-"""Single kinds of meters: RAPL's counters, NVML, SCPI through a simulated instrument, LPM01A's lines, and all by name."""
+"""Single kinds of meters: RAPL's counters, NVML, SCPI through a simulated instrument, LPM01A's lines, all by name."""
 
 from __future__ import annotations
 
