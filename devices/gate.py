@@ -1,8 +1,9 @@
 """Did it get slower? A verdict with a stated tolerance: pass, fail, or inconclusive with what would settle it.
 
-Latencies: windows of baseline and candidate that took turns on one device make pairs. One statistic per window, the
-log of its ratio for each pair, and a bootstrap of the median of these logs. How often this rule is wrong is measured:
-`benchmarks/results/gate.md`.
+Latencies: windows of baseline and candidate that took turns on one device make pairs. One figure per window, the log of
+its ratio for each pair, and a bootstrap of the median of these logs. A window has two figures: its minimum, which other
+programs disturb least, and its median, which sees what only some inferences suffer. When one of them fails the gate
+fails; else the minimum decides. How often this rule is wrong is measured: `benchmarks/results/gate.md`.
 
 fail          the one-sided 95 % lower bound of the median ratio is above 1 + tolerance
 pass          its upper bound is not
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,7 +42,8 @@ class Judged:
     """What the gate says of one figure; `ratio` is other / base, its bounds one-sided with 95 % confidence each.
 
     `pairs` is 0 and low = value = high for counts. `more` is the number of pairs that would settle an inconclusive
-    verdict if the spread stays what it is; None where no number would, or none is needed.
+    verdict if the spread stays what it is; None where no number would, or none is needed. `figure` is what stood for
+    a window, empty for counts.
     """
 
     verdict: str
@@ -49,6 +51,7 @@ class Judged:
     tolerance: float
     pairs: int
     more: int | None
+    figure: str = ""
 
 
 def least(window: Sequence[float]) -> float:
@@ -57,7 +60,31 @@ def least(window: Sequence[float]) -> float:
 
 
 #: One figure for a window.
-STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {"median": statistics.median, "minimum": least}
+STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {"minimum": least, "median": statistics.median}
+BOTH = "both"
+
+
+def judge_windows(
+    base: Sequence[Sequence[float]], other: Sequence[Sequence[float]], tolerance: float, statistic: str = BOTH
+) -> Judged:
+    """Judge windows that took turns.
+
+    Args:
+        base: samples of each window of the baseline, in the order they were taken.
+        other: of the candidate.
+        tolerance: share above the baseline that is still fine.
+        statistic: a name of STATISTICS, or BOTH.
+
+    Raises:
+        DeviceError: as `judge_pairs`.
+    """
+    names = tuple(STATISTICS) if statistic == BOTH else (statistic,)
+    found = []
+    for name in names:
+        figure = STATISTICS[name]
+        judged = judge_pairs([figure(window) for window in base], [figure(window) for window in other], tolerance)
+        found.append(replace(judged, figure=name))
+    return next((judged for judged in found if judged.verdict == FAIL), found[0])
 
 
 def judge_pairs(base: Sequence[float], other: Sequence[float], tolerance: float = TOLERANCE) -> Judged:

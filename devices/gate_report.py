@@ -35,14 +35,14 @@ Labelled = tuple[str, Measurement]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is asked: which metrics, the share above the baseline that is fine, and the figure of a window.
+    """What is asked: which metrics, the share above the baseline that is fine, and which figures of a window.
 
     `tolerance` None is 5 % for latency and energy and 0 for counts, which repeat (0.2 % where Python runs among them).
     """
 
     metrics: tuple[str, ...] = METRICS
     tolerance: float | None = None
-    statistic: str = "median"
+    statistic: str = gate.BOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,9 @@ def _check(rule: Rule) -> None:
     unknown = [name for name in rule.metrics if name not in ALL_METRICS]
     if unknown:
         raise DeviceError(f"gate: metric '{unknown[0]}' is unknown; known are {', '.join(ALL_METRICS)}.")
-    if rule.statistic not in gate.STATISTICS:
-        raise DeviceError(f"gate: statistic '{rule.statistic}' is unknown; known are {', '.join(gate.STATISTICS)}.")
+    known = (gate.BOTH, *gate.STATISTICS)
+    if rule.statistic not in known:
+        raise DeviceError(f"gate: statistic '{rule.statistic}' is unknown; known are {', '.join(known)}.")
     gate.check_tolerance(0.0 if rule.tolerance is None else rule.tolerance)
 
 
@@ -181,14 +182,17 @@ def _refusals(old: Series, new: Series, metric: str) -> tuple[str, ...]:
 
 
 def _judged(old: Series, new: Series, metric: str, rule: Rule) -> Judged:
-    if metric in _BY_WINDOW and not is_exact(old[0]):
-        tolerance = gate.TOLERANCE if rule.tolerance is None else rule.tolerance
-        windows = _windows(old, metric, rule.statistic), _windows(new, metric, rule.statistic)
+    limit = gate.TOLERANCE if rule.tolerance is None else rule.tolerance
+    if metric == "energy":
+        joules = [[value for item in series for value in item.energy_j or ()] for series in (old, new)]
+        count = min(map(len, joules))
+        return gate.judge_pairs(joules[0][:count], joules[1][:count], limit)
+    if not is_exact(old[0]) and metric == "latency":
+        windows = _windows(old), _windows(new)
         count = min(map(len, windows))
-        return gate.judge_pairs(windows[0][:count], windows[1][:count], tolerance)
-    if metric in _BY_WINDOW:  # follows from a netlist: does not vary
-        figures = _figure(old, metric) or 0.0, _figure(new, metric) or 0.0
-        return _exactly(figures, gate.TOLERANCE if rule.tolerance is None else rule.tolerance)
+        return gate.judge_windows(windows[0][:count], windows[1][:count], limit, rule.statistic)
+    if metric == "latency":  # follows from a netlist: does not vary
+        return _exactly((_figure(old, metric) or 0.0, _figure(new, metric) or 0.0), limit)
     tolerance = _count_tolerance(old[-1]) if rule.tolerance is None else rule.tolerance
     return gate.judge_counts(_counts(old[-1], metric), _counts(new[-1], metric), tolerance)
 
@@ -204,12 +208,9 @@ def _count_tolerance(measurement: Measurement) -> float:
     return PYTHON_TOLERANCE if python else 0.0
 
 
-def _windows(series: Series, metric: str, statistic: str) -> list[float]:
-    """Return one figure for each window, per inference: queries of offline runs differ in their number of samples."""
-    if metric == "energy":
-        return [joules for item in series for joules in item.energy_j or ()]
-    figure = gate.STATISTICS[statistic]
-    return [figure(window) / item.samples_per_query for item in series for window in item.latency_s or ()]
+def _windows(series: Series) -> list[list[float]]:
+    """Return the samples of each window, per inference: queries of offline runs differ in their number of samples."""
+    return [[s / item.samples_per_query for s in window] for item in series for window in item.latency_s or ()]
 
 
 def _counts(measurement: Measurement, metric: str) -> tuple[int, ...]:
@@ -220,10 +221,13 @@ def _counts(measurement: Measurement, metric: str) -> tuple[int, ...]:
 
 
 def _figure(series: Series, metric: str) -> float | None:
-    """Return one number for people: the median of all windows or counts, per inference."""
-    if metric in _BY_WINDOW:
-        windows = _windows(series, metric, "median")
-        return statistics.median(windows) if windows else None
+    """Return one number for people: the median of all samples or counts, per inference."""
+    if metric == "latency":
+        samples = [sample for window in _windows(series) for sample in window]
+        return statistics.median(samples) if samples else None
+    if metric == "energy":
+        joules = [value for item in series for value in item.energy_j or ()]
+        return statistics.median(joules) if joules else None
     counts = [count for item in series[-1:] for count in _counts(item, metric)]
     return statistics.median_high(counts) if counts else None
 
@@ -244,7 +248,9 @@ def sentence(entry: Entry) -> str:
     limit = f"tolerance {100 * found.tolerance:g} %"
     if found.pairs == 0:
         return f"{change}, exact; {limit}"
-    text = f"{change} (95 % bounds {found.ratio.low:.4f} and {found.ratio.high:.4f}, {found.pairs} pairs); {limit}"
+    by = f" by the windows' {found.figure}" if found.figure else ""
+    bounds = f"95 % bounds {found.ratio.low:.4f} and {found.ratio.high:.4f}, {found.pairs} pairs"
+    text = f"{change}{by} ({bounds}); {limit}"
     if found.verdict != INCONCLUSIVE:
         return text
     return f"{text}. {_advice(found)}"

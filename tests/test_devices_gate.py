@@ -8,7 +8,7 @@ import random
 import pytest
 
 from devices.errors import DeviceError
-from devices.gate import FAIL, INCONCLUSIVE, MOST_PAIRS, PASS, judge_counts, judge_pairs, worst
+from devices.gate import FAIL, INCONCLUSIVE, MOST_PAIRS, PASS, judge_counts, judge_pairs, judge_windows, worst
 
 
 def _noisy(seed: int, count: int, spread: float, factor: float = 1.0) -> list[float]:
@@ -111,3 +111,34 @@ def test_one_failure_is_a_failure() -> None:
     assert worst([PASS, INCONCLUSIVE]) == INCONCLUSIVE
     assert worst([PASS]) == PASS
     assert worst([]) == INCONCLUSIVE
+
+
+def _windows(pairs: int, factor: float, late: float = 1.0) -> list[list[float]]:
+    """Windows of ten samples, six of them `late` times as long, all of them `factor` times."""
+    return [
+        [factor * (1 + 0.001 * ((7 * p + s) % 5)) * (late if s > 3 else 1.0) for s in range(10)] for p in range(pairs)
+    ]
+
+
+def test_a_window_fails_by_its_minimum_or_its_median() -> None:
+    calm = _windows(8, 1.0)
+    assert judge_windows(calm, _windows(8, 1.01), 0.05).verdict == PASS
+    every = judge_windows(calm, _windows(8, 1.2), 0.05)
+    assert (every.verdict, every.figure) == (FAIL, "minimum")
+    some = judge_windows(calm, _windows(8, 1.0, late=1.5), 0.05)
+    assert (some.verdict, some.figure) == (FAIL, "median")
+    assert judge_windows(calm, _windows(8, 1.0, late=1.5), 0.05, "minimum").verdict == PASS
+
+
+def test_the_minimum_decides_where_the_median_is_noise() -> None:
+    """Other programs make half of the samples late, in some windows of either side."""
+    draw = random.Random(3)
+    noisy = [[_windows(12, factor, 1.0)[p] for p in range(12)] for factor in (1.0, 1.0, 1.1)]
+    for side in noisy:
+        for window in side:
+            late = draw.choice((1.0, 2.0, 3.0))
+            window[2:] = [late * sample for sample in window[2:]]
+    base, same, slow = noisy
+    assert judge_windows(base, slow, 0.05, "median").verdict == INCONCLUSIVE
+    assert judge_windows(base, slow, 0.05).verdict == FAIL
+    assert judge_windows(base, same, 0.05).verdict == PASS
