@@ -2,7 +2,8 @@
 
 hello     the runner is there: protocol version, what it is, its process id
 caps      the runtime it opened, and versions
-self_test how many test vectors ran on the device, how many gave the very codes expected, and how many their top-1
+self_test how many test vectors ran on the device, how many gave the very codes expected, how many their
+          top-1, and by how many steps of the output a code was off at most
 warm      a part is open and warm: nanoseconds to open it, of the first query and of the warm-up, and how many queries
 window    the nanoseconds of every query of one window, when it began and ended, and how many samples a query had
 sensor    readings of one sensor since the last record of it: when each was taken, and the values in the sensor's unit
@@ -80,7 +81,12 @@ RECORDS: Mapping[str, Mapping[str, Check]] = {
         "samples_per_query": strict.count,
         "samples_ns": strict.counts,
     },
-    "self_test": {"vectors": strict.count, "codes_equal": strict.count, "top1_equal": strict.count},
+    "self_test": {
+        "vectors": strict.count,
+        "codes_equal": strict.count,
+        "top1_equal": strict.count,
+        "max_steps": strict.count,
+    },
     "sensor": {"name": _text, "t_ns": strict.counts, "values": _numbers},
     "mark": {"name": _text, "t_ns": strict.count},
     "progress": {"done": strict.count, "of": strict.count},

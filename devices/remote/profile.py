@@ -206,7 +206,8 @@ class _Session:
                 f"{self.remote.name}: the part does not compute there what it should: codes of {equal} and top-1 of "
                 f"{top1} of {count} test vectors are right."
             )
-        return f"self-test on the board: codes of {equal} and top-1 of {top1} of {count} vectors as expected"
+        off = "" if equal == count else f", at most {tests[0]['max_steps']} steps off"
+        return f"self-test on the board: codes of {equal} and top-1 of {top1} of {count} vectors as expected{off}"
 
     def _with_mode(self, state: Conditions) -> Conditions:
         mode = self.remote.power_mode

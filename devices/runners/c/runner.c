@@ -120,7 +120,7 @@ static size_t best(const void *output)
 static void self_test(const vectors_t *v, unsigned char *input)
 {
     const size_t in = model_input_bytes(), out = model_output_bytes();
-    uint64_t equal = 0, top1 = 0;
+    uint64_t equal = 0, top1 = 0, steps = 0;
     for (size_t i = 0; i < v->count; i++) {
         const unsigned char *expected = v->outputs + i * out;
         /* An output that is never written must not pass: start from codes that are all wrong. */
@@ -131,12 +131,17 @@ static void self_test(const vectors_t *v, unsigned char *input)
         model_infer(input, v->made);
         equal += memcmp(v->made, expected, out) == 0;
         top1 += best(v->made) == best(expected);
+        for (size_t code = 0; code < model_outputs(); code++) {
+            const long off = labs(model_order(v->made, code) - model_order(expected, code));
+            steps = (uint64_t)off > steps ? (uint64_t)off : steps;
+        }
     }
     memcpy(input, v->inputs, in);
     record_begin("self_test");
     record_number("vectors", v->count);
     record_number("codes_equal", equal);
     record_number("top1_equal", top1);
+    record_number("max_steps", steps);
     record_end();
 }
 

@@ -184,17 +184,22 @@ def window(ask: Callable[[], object], length_ns: float, most: int) -> tuple[int,
 
 
 def self_test(infer: Infer, inputs: Any, outputs: Any, step: float, records: Records) -> None:
-    """Run every test vector; a value within a quarter of the output's step of the expected one has its code."""
+    """Run every test vector; a value within a quarter of the output's step of the expected one has its code.
+
+    `step` is 0 where outputs are the codes themselves.
+    """
     import numpy as np
 
-    equal = top1 = 0
+    equal = top1 = steps = 0
     for index in range(len(inputs)):
         made = np.asarray(infer(inputs[index : index + 1])).astype(np.float64).ravel()
         expected = outputs[index].astype(np.float64).ravel()
         near = np.abs(made - expected) <= step / 4 + 1e-6 * np.abs(expected)
         equal += int(made.shape == expected.shape and near.all())
         top1 += int(made.argmax() == expected.argmax())
-    records.write("self_test", vectors=len(inputs), codes_equal=equal, top1_equal=top1)
+        off = np.nan_to_num(np.abs(made - expected) / (step or 1.0), nan=1e9, posinf=1e9).max()
+        steps = max(steps, 0 if near.all() else max(1, round(min(off, 1e9))))
+    records.write("self_test", vectors=len(inputs), codes_equal=equal, top1_equal=top1, max_steps=steps)
 
 
 def warm_up(infer: Callable[[], object], options: Any, open_ns: int, records: Records) -> float:
