@@ -1,6 +1,6 @@
 """Accuracy against synthesised look-up tables for every number format of 3 to 8 bits, on two networks.
 
-    python -m benchmarks.minifloat_fpga --data DATA --work WORK [--only accuracy|circuit|flat|table] [--net fashion]
+    python -m benchmarks.minifloat_fpga --data DATA --work WORK [--only circuit] [--net fashion] [--pair e4m3]
 
 WORK keeps the accuracy and the circuit of every network and pair, and every synthesised module, so that a run that
 was killed goes on where it was; `--only table` writes the results of what is finished. Needs yosys. The order puts
@@ -49,13 +49,19 @@ def main() -> None:
     makers = {"accuracy": _accuracy, "circuit": _circuit, "flat": _flat}
     kinds = [kind for kind in makers if not given.only or kind in given.only]
     nets = tuple(net for net in NETS if given.net in (None, net.name))
-    todo = [(kind, *case) for kind in kinds for case in order(nets) if kind != "flat" or case[1] in FLAT]
+    cases = [(net, pair) for net, pair in order(nets) if not given.pair or _word(pair) in given.pair]
+    todo = [(kind, net, pair) for kind in kinds for net, pair in cases if kind != "flat" or pair in FLAT]
     for done, (kind, net, pair) in enumerate(todo, 1):
         if keep(given.work, kind, net, pair, partial(makers[kind], given, net, pair)):
             what = f"{kind} {net.name} {' x '.join(pair)}"
             print(f"{time.strftime('%H:%M:%S')} {done} of {len(todo)}: {what}", flush=True)
     if not given.only or "table" in given.only:
         write(given.work)
+
+
+def _word(pair: Pair) -> str:
+    """Return a pair as it is asked for."""
+    return pair[0] if pair[0] == pair[1] else "-".join(pair)
 
 
 def write(work: Path) -> None:
@@ -101,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="keeps records and modules")
     parser.add_argument("--only", choices=("accuracy", "circuit", "flat", "table"), action="append")
     parser.add_argument("--net", choices=[net.name for net in NETS])
+    parser.add_argument("--pair", action="append", help="only these formats: e4m3, or e2m1-int8 (weights, activations)")
     return parser.parse_args()
 
 
