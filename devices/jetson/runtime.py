@@ -18,10 +18,7 @@ def missing() -> str | None:
     tool = os.environ.get("TRTEXEC") or shutil.which("trtexec") or DEFAULT_TOOL
     if shutil.which(tool):
         return None
-    return (
-        f"no trtexec at {tool}: install edgemill on the Jetson itself, or name the board with its ssh:// address in "
-        "boards.toml (TRTEXEC names another trtexec)"
-    )
+    return f"no {tool}: install edgemill on the board, or name the board in boards.toml"
 
 
 def _open(folder: Path, name: str, graph: Graph) -> Session:
