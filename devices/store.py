@@ -116,8 +116,8 @@ def begin(store: Path, command: str, version: str, label: str = "", now: datetim
     Raises:
         DeviceError: the store cannot be written.
     """
-    started = now or datetime.now(UTC)
-    name = f"{started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    started = (now or datetime.now(UTC)).astimezone(UTC)
+    name = f"{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}Z-{secrets.token_hex(4)}"
     folder = store / f"{name}{PART}"
     try:
         folder.mkdir(parents=True)

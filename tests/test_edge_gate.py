@@ -220,7 +220,9 @@ def test_wrong_usage_is_one_message(arguments: list[str], message: str, monkeypa
 
 def test_runs_lists_what_is_kept(tmp_path: Path) -> None:
     name = _keep(tmp_path, measurement())
-    assert "Runs" in _run("runs", "--store", tmp_path).output
+    shown = _run("runs", "--store", tmp_path).output
+    assert f"{name} - {'ab' * 6} 'model' on host-ort, single-stream, measured: 1.0" in shown
+    assert "1 runs, 1 measurements" in shown
     found = json.loads(_run("runs", "--store", tmp_path, "--json", "--rebuild").output)
     assert [(row["run"], row["board"]) for row in found] == [(name, "host-ort")]
     assert json.loads(_run("runs", "--store", tmp_path, "--json", "--board", "null").output) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import boards_option, json_option, print_json, print_table, store_option
+from edge.commands.common import boards_option, json_option, print_json, store_option
 
 if TYPE_CHECKING:
     from devices.gate_report import GateReport, Rule
@@ -204,14 +204,15 @@ def runs(board: str | None, bundle: str | None, rebuild: bool, store: Path | Non
     if as_json:
         print_json([asdict(row) for row in found])
         return
-    columns = ("run", "part", "board", "scenario", "method", "bundle", "latency", "instructions", "cycles")
-    rows = [
-        (
-            row.run + (f" {row.side}" if row.side else ""),
-            *(row.part, row.board, row.scenario, row.method, row.bundle[:12]),
-            units.DASH if row.median_s is None else units.seconds(row.median_s),
-            *(units.DASH if n is None else units.count(n) for n in (row.instructions, row.cycles)),
+    for row in found:
+        figures = (
+            None if row.median_s is None else units.seconds(row.median_s),
+            None if row.throughput_per_s is None else f"{units.significant(row.throughput_per_s)} inferences/s",
+            None if row.instructions is None else f"{units.count(row.instructions)} instructions",
+            None if row.cycles is None else f"{units.count(row.cycles)} cycles",
+            None if row.energy_j is None else f"{units.significant(1e3 * row.energy_j)} mJ",
         )
-        for row in found
-    ]
-    print_table("Runs", columns, rows)
+        said = ", ".join(figure for figure in figures if figure) or "no figure"
+        who = f"{row.bundle[:12]} '{row.part}' on {row.board}, {row.scenario}, {row.method}"
+        click.echo(f"{row.run} {row.side or '-'} {who}: {said}")
+    click.echo(f"{len({row.run for row in found})} runs, {len(found)} measurements")
