@@ -18,7 +18,7 @@ def missing() -> str | None:
     tool = os.environ.get("TRTEXEC") or shutil.which("trtexec") or DEFAULT_TOOL
     if shutil.which(tool):
         return None
-    return f"no {tool}: install edgemill on the board, or name the board in boards.toml"
+    return "no trtexec here: install edgemill on the board, or add it to boards.toml"
 
 
 def _open(folder: Path, name: str, graph: Graph) -> Session:
