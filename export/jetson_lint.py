@@ -13,7 +13,7 @@ from typing import Any
 from export.errors import ExportError
 from export.jetson_placement import placement
 from export.jetson_profiles import Profile
-from export.jetson_rules import RULES, Finding, error
+from export.jetson_rules import RULES, Finding, error, label
 from export.jetson_view import View, view
 
 #: Numbers of all rules that `lint` checks.
@@ -54,7 +54,7 @@ def lint_file(path: Path, profile: Profile, shaped: tuple[str, ...] = ()) -> tup
 
 
 def operator_set(view: View, profile: Profile) -> Iterator[Finding]:
-    """Rule 11: the operator set is within the board's limit, and no node is of a foreign domain."""
+    """Rule 11: the operator set is within the board's limit, no node is of a foreign domain or holds a graph."""
     versions = [o.version for o in view.model.opset_import if o.domain in _OWN_DOMAINS]
     for version in versions:
         if version > profile.opset_max:
@@ -68,6 +68,9 @@ def operator_set(view: View, profile: Profile) -> Iterator[Finding]:
     for node in view.nodes:
         if node.domain not in _OWN_DOMAINS:
             yield error(11, node, f"it is of the foreign domain {node.domain}.", "Write it with standard operators.")
+        elif any(a.HasField("g") or a.graphs for a in node.attribute):
+            said = "it holds a graph of its own, into which no rule looks here."
+            yield Finding(11, "warning", label(node), said, "Export the network without control flow.")
 
 
 def _dynamic(model: Any, shaped: tuple[str, ...]) -> Iterator[Finding]:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from devices import runner, runtimes
+from devices.boards import find_board
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.jetson.run import run_part
+from devices.measurement_record import from_json, to_json
 from devices.plan import Plan
 from devices.remote.here import HereLink
 from devices.remote.job import Hands, Site
@@ -150,6 +153,7 @@ def test_a_board_without_trtexec_says_what_to_install(tmp_path: Path) -> None:
         board.run(plan)
 
 
+@pytest.mark.slow
 def test_a_nano_gets_half_precision(tmp_path: Path) -> None:
     """The float graph in FP16: there is no int8 to compute with."""
     from tests.test_export_jetson_write import half_source
@@ -278,3 +282,17 @@ def test_a_machine_without_nvpmodel_has_no_power_mode(tmp_path: Path) -> None:
     assert "no nvpmodel on this device" in dict(state.absent)["power_mode"]
     with pytest.raises(DeviceError, match="no nvpmodel on this device; power modes and clocks can be set on Jetson"):
         board.run(plan_for(ORIN, tmp_path / "b", power_mode=1))
+
+
+def test_a_jetson_that_runs_edgemill_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in board is this machine; figures of a stand-in are simulated there, too."""
+    board = Board(tmp_path / "board", ORIN)
+    for name in ("HOME", "PATH"):
+        monkeypatch.setenv(name, board.environment[name])
+    monkeypatch.delenv("TRTEXEC", raising=False)
+    assert runtimes.missing(find_board("jetson")) is None
+    found = runner.profile(plan_for(ORIN, tmp_path / "bundle"))
+    assert (found.board, found.runtime, found.method) == ("jetson", "trtexec-jetson", "simulated")
+    assert dict(found.versions) == {"tensorrt": "10.3.0"}
+    assert found.conditions.power_mode == "MODE_15W_6CORE (2)"
+    assert from_json(to_json(found)) == found

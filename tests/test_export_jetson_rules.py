@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from export.errors import ExportError
 from export.jetson_lint import RULE_NUMBERS, lint, lint_file, refuse_errors, verdict
@@ -172,6 +173,15 @@ def test_a_broken_model_gives_the_rule_and_its_twin_does_not(case: Case) -> None
 def test_every_rule_has_a_failing_model() -> None:
     """The table covers what the linter says that it checks."""
     assert tuple(sorted({case.rule for case in CASES})) == RULE_NUMBERS == tuple(range(1, 12))
+
+
+def test_a_graph_inside_a_node_is_not_passed_in_silence() -> None:
+    """No rule looks into the branches of an If, and the verdict says so."""
+    branch = helper.make_graph([NODE("Relu", ["x"], ["z"])], "b", [], [helper.make_tensor_value_info("z", 1, None)])
+    made = model(NODE("If", ["c"], ["y"], "choice", then_branch=branch, else_branch=branch), c=np.bool_(1))
+    (finding,) = lint(made, XAVIER)
+    assert (finding.rule, finding.severity, finding.node) == (11, "warning", "If 'choice'")
+    assert "into which no rule looks" in str(finding)
 
 
 def test_two_inputs_are_enough_from_tensorrt_10_on() -> None:
