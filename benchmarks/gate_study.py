@@ -114,9 +114,14 @@ def judge(recorded: Sequence[dict[str, Any]]) -> None:
         "rule_chosen_after": CHOSEN_AFTER,
         "afterwards": [_row(found[CHOSEN_AFTER:], board, case, BOTH, PAIRS) for found, board, case in cases],
         "separate_runs": [_apart(found, board) for found, board, case in cases if case == "same"],
-        "recordings": list(recorded),
+        "recordings": [_in_a_line(item) for item in recorded],
     }
     write_results("gate", body, _table(body))
+
+
+def _in_a_line(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a recording with the figures of its windows as one text each, so that the file can be read."""
+    return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in item.items()}
 
 
 def _of(recorded: Sequence[dict[str, Any]], board: str, case: str) -> list[dict[str, Any]]:
