@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from devices import conditions, meters, runtimes, tools
+from devices import conditions, loadgen, meters, runtimes, tools
 from devices.board import Board
 from devices.boards import BOARDS
 from devices.emulators.trial import cannot_count
@@ -57,6 +57,7 @@ def examine(root: Path = conditions.ROOT) -> tuple[Finding, ...]:
         *(_export(target.name) for target in TARGETS),
         *(_tool(tool) for tool in tools.TOOLS),
         *(_command(command) for command in commands.COMMANDS),
+        _loadgen(),
         *found,
         *(_board(board, working.get(board.runtime)) for board in BOARDS),
         *(Finding("meter", p.name, p.available, p.detail) for p in meters.probe(root)),
@@ -79,6 +80,11 @@ def _tool(tool: tools.Tool) -> Finding:
 def _command(command: commands.Command) -> Finding:
     reason = commands.missing(command)
     return Finding("tool", command.name, reason is None, reason or commands.use(command))
+
+
+def _loadgen() -> Finding:
+    reason = loadgen.missing()
+    return Finding("tool", "loadgen", reason is None, reason or "puts the queries of profile --loadgen")
 
 
 def _runtime(name: str, target: str, reason: str | None) -> Finding:

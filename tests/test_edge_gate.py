@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.gate_nets import equal_layers
 from devices import runner
 from devices.board import Board
-from devices.boards import BOARDS, NULL
+from devices.boards import BOARDS, NULL, find_board
 from devices.errors import DeviceError
 from devices.gate import FAIL, INCONCLUSIVE, PASS
 from devices.gate_report import GateReport, Rule, gated, sentence, to_record
 from devices.junit import to_junit
 from devices.measurement import LoadgenVerdict, Measurement
 from devices.plan import Plan
-from devices.runtimes import find_runtime
+from devices.runtimes import find_runtime, missing
 from devices.state import NOT_RECORDED, Temperature
 from devices.store import begin, read_stored, run_folders
 from edge.cli import main
@@ -28,8 +29,12 @@ from edge.gating import Lengths, gate_bundles
 from export import arm_m
 from export.bundle import write_bundle
 from export.errors import ExportError
+from export.target import Source
+from quant import reference
+from quant.program import lower
 from tests.bundles import plain_target, toy_spec
 from tests.measurements import CONDITIONS, measurement, steady
+from tests.toys import random_codes
 
 NOON = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -347,3 +352,26 @@ def test_boards_whose_runs_are_programs_take_turns_run_by_run(tmp_path: Path, mo
     monkeypatch.setattr(runner, "profile_all", lambda work, say: (DeviceError("the board is gone."),) * len(work))
     with pytest.raises(DeviceError, match="the board is gone"):
         gate_bundles(new, old, [far], Rule(), Lengths(), lambda _: None)
+
+
+def test_one_layer_more_is_a_failure_by_instructions(tmp_path: Path) -> None:
+    board = find_board("mps2-an386")
+    reason = missing(board)
+    if reason:
+        pytest.skip(reason)
+    old, new = (_layers(tmp_path / f"layers{layers}", layers) for layers in (2, 3))
+    found = _run("gate", new, "--baseline", old, "--board", board.name, "--json", "--metric", "instructions")
+    assert found.exit_code == 1, found.output
+    body = json.loads(found.output[found.output.index("{") :])
+    assert body["entries"][0]["judged"]["ratio"]["value"] > 1.2
+    assert _run("gate", old, "--baseline", new, "--board", board.name).exit_code == 0
+
+
+def _layers(path: Path, layers: int) -> Path:
+    """A bundle of so many equal layers."""
+    graph = equal_layers(layers)
+    codes = random_codes(graph, 2)
+    source = Source("model", graph, codes, reference.run(lower(graph), codes)["y"])
+    spec = toy_spec()
+    shaped = replace(spec.preprocess, channels=8, mean=(0.5,) * 8, std=(0.25,) * 8)
+    return write_bundle(path, replace(spec, parts=(source,), preprocess=shaped), arm_m.TARGET).path
