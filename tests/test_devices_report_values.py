@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+from devices.measurement import Step
 from devices.report import units
 from devices.report.front import Front, Point, best_of, draw, fronts, short_count
 from devices.report.joined import UNKNOWN, Entry, entries, with_metric
@@ -168,6 +169,20 @@ def test_bars_of_steps_are_as_long_as_their_shares():
     shares = [float(row[2].note.split(" %")[0]) / 100 for row in table.rows]
     assert widths == pytest.approx([BAR_WIDTH * share for share in shares], abs=0.15)
     assert sum(shares) == pytest.approx(1.0, abs=0.01)
+
+
+def test_time_by_layer_has_its_own_table():
+    """Seconds instead of counts, and nothing where a board gives none."""
+    item = replace(
+        run_records.full().measurements[0],
+        method="simulated",
+        steps=(Step("copy", 0, None, None, 1e-5), Step("conv + relu", 4608, None, None, 3e-5)),
+    )
+    (table,) = step_tables("latency", [Entry(item, None)])
+    assert table.caption.startswith("Time by layer of") and "simulated" in table.caption
+    assert [(row[2].text, row[2].note) for row in table.rows] == [("10.0 µs", "25.0 %"), ("30.0 µs", "75.0 %")]
+    assert step_tables("instructions", [Entry(item, None)]) == ()
+    assert step_tables("latency", entries(run_records.full())) == ()
 
 
 def test_too_few_samples_are_not_drawn():

@@ -37,11 +37,12 @@ class FrontView:
 
 @dataclass(frozen=True, slots=True)
 class LatencyView:
-    """Latencies of one method: their table and drawings."""
+    """Latencies of one method: their table and drawings, and the time of layers where a board gives it."""
 
     method: str
     table: Table
     plots: tuple[LatencyPlot, ...]
+    layers: tuple[Table, ...]
 
 
 def write_report(run: RunRecord, path: Path) -> None:
@@ -167,7 +168,12 @@ def _roofline_view(roofline: Roofline) -> FrontView:
 
 def _latencies(found: Sequence[Entry]) -> tuple[LatencyView, ...]:
     return tuple(
-        LatencyView(method, tables_device.latency_table(method, group), latency_plots(method, group))
+        LatencyView(
+            method,
+            tables_device.latency_table(method, group),
+            latency_plots(method, group),
+            step_tables("latency", group),
+        )
         for method, group in with_metric(found, "latency")
     )
 

@@ -12,6 +12,7 @@ from devices.report.table import Cell, Column, Table, cells, number_columns
 CAPTIONS = {
     "instructions": "Instructions by step of {label}, {method}: share of the sum, and per MAC",
     "cycles": "Cycles by step of {label}, {method}: share of the sum, and per MAC",
+    "latency": "Time by layer of {label}, {method}: share of the sum, in a run of its own with a profiler",
 }
 
 #: A bar that fills its width is the whole inference.
@@ -32,15 +33,17 @@ def step_tables(metric: str, found: Sequence[Entry]) -> tuple[Table, ...]:
     return tuple(_table(metric, group) for group in groups.values())
 
 
-def _counts(steps: Sequence[Step], metric: str) -> tuple[int, ...] | None:
-    """Return the steps' counts, None where they hold the other metric."""
-    found = tuple(step.instructions if metric == "instructions" else step.cycles for step in steps)
+def _counts(steps: Sequence[Step], metric: str) -> tuple[float, ...] | None:
+    """Return the steps' counts or seconds, None where they hold another metric."""
+    found = tuple(
+        {"instructions": step.instructions, "cycles": step.cycles, "latency": step.time_s}[metric] for step in steps
+    )
     return None if None in found else tuple(count for count in found if count is not None)
 
 
 def _table(metric: str, group: Sequence[Entry]) -> Table:
     first, steps = group[0], group[0].measurement.steps
-    columns = [_column(_counts(entry.measurement.steps, metric) or (), steps) for entry in group]
+    columns = [_column(metric, _counts(entry.measurement.steps, metric) or (), steps) for entry in group]
     rows = tuple(
         cells(step.name, units.count(step.macs) if step.macs else units.DASH, *column)
         for step, *column in zip(steps, *columns, strict=True)
@@ -52,12 +55,17 @@ def _table(metric: str, group: Sequence[Entry]) -> Table:
     return Table(caption, (Column("step", wide=True), *heads), rows)
 
 
-def _column(counts: Sequence[int], steps: Sequence[Step]) -> list[Cell]:
+def _column(metric: str, counts: Sequence[float], steps: Sequence[Step]) -> list[Cell]:
     total = sum(counts) or 1
-    return [_cell(count, count / total, step.macs) for count, step in zip(counts, steps, strict=True)]
+    pairs = [(count, count / total, step.macs) for count, step in zip(counts, steps, strict=True)]
+    return [_time(count, share) if metric == "latency" else _cell(count, share, macs) for count, share, macs in pairs]
 
 
-def _cell(count: int, share: float, macs: int) -> Cell:
+def _time(time_s: float, share: float) -> Cell:
+    return Cell(units.seconds(time_s), units.percent(share, 1), drawing=_bar(share))
+
+
+def _cell(count: float, share: float, macs: int) -> Cell:
     per_mac = f", {units.significant(count / macs)} per MAC" if macs else ""
     return Cell(units.count(count), f"{units.percent(share, 1)}{per_mac}", drawing=_bar(share))
 
