@@ -13,8 +13,8 @@ METRICS = ("latency", "instructions", "cycles", "energy", "arena", "flash", "cod
 MEMORIES = ("arena", "flash", "code", "ram", "stack")
 
 #: How a plan gets to a board: a worker process here, one of the emulators, a compiler's estimate, synthesis,
-#: a made-up device; `ssh` and `shell` for boards of the inventory, by SSH or in this machine's shell; trtexec where this
-#: machine is a Jetson.
+#: a made-up device; `ssh` and `shell` for boards of the inventory, by SSH or in this machine's shell; trtexec where
+#: this machine is a Jetson; MLPerf Tiny's protocol on a serial line.
 TRANSPORTS = (
     "local",
     "qemu-user",
@@ -27,6 +27,7 @@ TRANSPORTS = (
     "ssh",
     "shell",
     "trtexec",
+    "serial",
 )
 
 
@@ -46,6 +47,7 @@ class Board:
         absent: why it does not give the others, where the reason is the board's own.
         packages: distributions whose versions are recorded with a measurement.
         tools: commands whose versions are recorded with a measurement.
+        uri: where it answers, for boards whose transport needs no more than that.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Board:
     absent: tuple[tuple[str, str], ...] = ()
     packages: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
+    uri: str | None = None
 
     def takes(self, target: str) -> bool:
         """Whether the board runs bundles of a target."""

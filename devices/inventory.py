@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from devices import boards, boards_jetson
 from devices.board import Board
+from devices.dut.board import SCHEME, serial_board
 from devices.errors import DeviceError
 from devices.remote.build import TRIPLES, Triple, check_cpu
 from devices.remote.job import BOOT_ID, Site
@@ -28,7 +29,7 @@ from quant.names import find, suggestion
 
 #: Names the file where `--boards` does not.
 VARIABLE = "EDGEMILL_BOARDS"
-#: How a remote board is reached. Android's adb and microcontrollers on serial lines would be others.
+#: How a remote board is reached. Android's adb would be another; serial:// is `devices.dut`'s.
 SCHEMES = ("ssh", "local")
 #: Meters that a runner reads on the board itself; after a colon the rails to add up.
 METERS = ("ina3221", "ina2xx")
@@ -122,7 +123,19 @@ def default_path() -> Path:
 
 
 def remote_boards(path: Path | None = None) -> tuple[RemoteBoard, ...]:
-    """Read the inventory.
+    """Read the boards of the inventory that are other machines, or this one's shell; see `_read`."""
+    place, found = _read(path)
+    return tuple(_board(name, body, place) for name, body in found.items() if not _is_serial(body))
+
+
+def serial_boards(path: Path | None = None) -> tuple[Board, ...]:
+    """Read the boards of the inventory that are on serial lines; see `_read`."""
+    place, found = _read(path)
+    return tuple(_serial(name, body, place) for name, body in found.items() if _is_serial(body))
+
+
+def _read(path: Path | None) -> tuple[Path, dict[str, object]]:
+    """Read the inventory: the file, and what it says of each board.
 
     Args:
         path: the file; None takes `default_path()`, which need not exist.
@@ -134,7 +147,7 @@ def remote_boards(path: Path | None = None) -> tuple[RemoteBoard, ...]:
     named = path is not None or VARIABLE in os.environ
     path = path or default_path()
     if not named and not path.exists():
-        return ()
+        return path, {}
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -142,32 +155,57 @@ def remote_boards(path: Path | None = None) -> tuple[RemoteBoard, ...]:
     unknown = sorted(set(table) - {"boards"})
     if unknown or not isinstance(table.get("boards", {}), dict):
         raise DeviceError(f"{path}: '{(unknown or ['boards'])[0]}' is no table of boards; write [boards.NAME].")
-    return tuple(_board(name, body, path) for name, body in table.get("boards", {}).items())
+    found: dict[str, object] = table.get("boards", {})
+    return path, found
 
 
 def all_boards(path: Path | None = None) -> tuple[Board, ...]:
     """Return the built-in boards and those of the inventory; see `remote_boards`."""
-    return (*boards.BOARDS, *(remote.board for remote in remote_boards(path)))
+    return (*boards.BOARDS, *(remote.board for remote in remote_boards(path)), *serial_boards(path))
 
 
 def find_any(name: str, path: Path | None = None) -> Board | RemoteBoard:
-    """Return the built-in board or the board of the inventory that is called `name`.
+    """Return the built-in board or the board of the inventory that is called `name`, or the one at serial://...
 
     Raises:
         DeviceError: there is none; the message lists the known names. Or as `remote_boards`.
     """
     if name in {board.name for board in boards.BOARDS}:
         return boards.find_board(name)
-    every: tuple[Board | RemoteBoard, ...] = (*boards.BOARDS, *remote_boards(path))
+    if name.startswith(SCHEME):
+        return serial_board(name, name)
+    every: tuple[Board | RemoteBoard, ...] = (*boards.BOARDS, *remote_boards(path), *serial_boards(path))
     return find(name, every, "board", DeviceError)
 
 
-def _board(name: str, body: object, path: Path) -> RemoteBoard:
+def _is_serial(body: object) -> bool:
+    return isinstance(body, dict) and str(body.get("uri", "")).startswith(SCHEME)
+
+
+def _serial(name: str, body: object, path: Path) -> Board:
+    where = _where(name, path)
+    given = _checked(body, where)
+    extra = sorted(set(given) - {"uri"})
+    if extra:
+        raise DeviceError(f"{where}: a board on a serial line has only a uri, no {', '.join(extra)}.")
+    try:
+        return serial_board(name, _Keys(given, where).required("uri"))
+    except DeviceError as error:
+        raise DeviceError(f"{where}: {error}") from error
+
+
+def _where(name: str, path: Path) -> str:
+    """Say where a board stands, once its name is one."""
     where = f"{path}: [boards.{name}]"
     if not _NAME.fullmatch(name):
         raise DeviceError(f"{where}: a board's name is made of lower-case letters, digits and '-'.")
     if name in {board.name for board in boards.BOARDS}:
         raise DeviceError(f"{where}: '{name}' is a built-in board; take another name.")
+    return where
+
+
+def _board(name: str, body: object, path: Path) -> RemoteBoard:
+    where = _where(name, path)
     keys = _Keys(_checked(body, where), where)
     kind = find(keys.required("extends"), KINDS, f"kind of remote board in {where}", DeviceError)
     scheme, address = _reach(keys, where)

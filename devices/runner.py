@@ -11,6 +11,7 @@ from pathlib import Path
 from devices import conditions, meters, null
 from devices.board import METRICS, Board
 from devices.boards import find_board
+from devices.dut.profile import profile_dut
 from devices.emulators.machine import Machine, open_part
 from devices.errors import DeviceError
 from devices.estimated import read_estimate
@@ -43,6 +44,7 @@ def profile(
     root: Path = conditions.ROOT,
     say: Callable[[str], None] = silent,
     metering: Metering = OWN_METER,
+    board: Board | None = None,
 ) -> Measurement:
     """Run a plan and return what was measured.
 
@@ -51,14 +53,18 @@ def profile(
         root: where /proc and /sys are read; tests give a recorded tree.
         say: told what is being done, where that takes minutes.
         metering: which meter to read beside a run on this machine; its own where there is one and nobody says.
+        board: the plan's, where it is not built in.
 
     Raises:
         DeviceError: the board cannot be used here, or the run died, hung, or said something that is no record.
     """
-    board, started = find_board(plan.board), datetime.now(UTC)
+    board, started = board or find_board(plan.board), datetime.now(UTC)
     if board.transport == "trtexec":
         found, state = run_here(plan, say)
         return _measurement(plan, board, found, started=started, state=state, root=root)
+    if board.uri is not None:
+        there = profile_dut(plan, board.uri, say, metering.find(root) if metering.meter else None)
+        return _measurement(plan, board, there.found, started=started, state=there.conditions, root=root)
     earlier = conditions.before(root)
     found = run_metered(board, root, metering, lambda: _run(board, plan, say))
     state = conditions.after(earlier, root)
@@ -89,7 +95,9 @@ def profile_all(
         )
     came = iter(asyncio.run(profile_many(far, say, idle_s=metering.idle_s)) if far else ())
     return tuple(
-        _brought(plan, board, next(came), started) if isinstance(board, RemoteBoard) else _tried(plan, say, metering)
+        _brought(plan, board, next(came), started)
+        if isinstance(board, RemoteBoard)
+        else _tried(plan, board, say, metering)
         for plan, board in work
     )
 
@@ -103,9 +111,9 @@ def _brought(
     return _measurement(plan, remote.board, there.found, started=started, state=state, root=root)
 
 
-def _tried(plan: Plan, say: Callable[[str], None], metering: Metering) -> Measurement | DeviceError:
+def _tried(plan: Plan, board: Board, say: Callable[[str], None], metering: Metering) -> Measurement | DeviceError:
     try:
-        return profile(plan, say=say, metering=metering)
+        return profile(plan, say=say, metering=metering, board=board)
     except DeviceError as error:
         return error
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from devices.dut import dialect
 from devices.dut.accuracy import Vectors, accuracy
 from devices.dut.driver import Dut, open_dut
-from devices.dut.energy import energy, pair
+from devices.dut.energy import energy, enough_here, pair
 from devices.dut.port import Address, open_port, parse_address
 from devices.dut.windows import MLPERF, Rule, check, performance
 from devices.errors import DeviceError
@@ -250,28 +252,40 @@ class EdgeMeter:
 
 def test_energy_between_the_edges_of_a_pin():
     device, made = dut(energy=True)
-    found, windows = energy(device, EdgeMeter(made), INPUTS, 10_500)
-    assert [round(end - start, 6) for start, end, _ in windows] == [10.5] * 5
+    made_up = energy(device, EdgeMeter(made), INPUTS, lambda _: 10_500)
+    found = made_up.energy
+    assert [(round(end - start, 6), count) for start, end, count in made_up.windows] == [(10.5, 10_500)] * 5
     assert len(made.edges_s) == 11
     assert found.median_j == pytest.approx(0.042 * 1e-3, rel=0.01)
     assert (found.method, len(found.gross_j)) == ("simulated", 5)
     assert found.u_a_j is not None
 
 
+def test_the_number_of_inferences_by_this_clock():
+    device, made = dut(energy=True, inference_us=1234)
+    assert enough_here(device, INPUTS[0]) == math.ceil(11 / 1234e-6)
+    made.inference_us = 0
+    with pytest.raises(DeviceError, match="does not run them"):
+        enough_here(device, INPUTS[0])
+    device, made = dut()
+    with pytest.raises(DeviceError, match="built for performance mode"):
+        enough_here(device, INPUTS[0])
+
+
 def test_energy_is_refused_when_an_edge_is_lost():
     for lost in ((4,), (10,)):
         device, made = dut(energy=True)
         with pytest.raises(DeviceError, match="time mark was lost"):
-            energy(device, EdgeMeter(made, lost), INPUTS, 10_500)
+            energy(device, EdgeMeter(made, lost), INPUTS, lambda _: 10_500)
     device, made = dut(energy=True)
     with pytest.raises(DeviceError, match="the meter saw 9 edges; 5 windows have 10"):
-        energy(device, EdgeMeter(made, (3, 4)), INPUTS, 10_500)
+        energy(device, EdgeMeter(made, (3, 4)), INPUTS, lambda _: 10_500)
     device, made = dut()
     with pytest.raises(DeviceError, match="built for performance mode"):
-        energy(device, EdgeMeter(made), INPUTS, 10_500)
+        energy(device, EdgeMeter(made), INPUTS, lambda _: 10_500)
     device, made = dut(energy=True)
     with pytest.raises(DeviceError, match="error 2"):
-        energy(device, EdgeMeter(made), INPUTS, 9_000)
+        energy(device, EdgeMeter(made), INPUTS, lambda _: 9_000)
 
 
 def test_the_last_edges_count():

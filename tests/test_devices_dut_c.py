@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from devices.boards import HOST_C
 from devices.dut.accuracy import accuracy, load_vectors
 from devices.dut.driver import open_dut
 from devices.dut.profile import profile_dut
-from devices.dut.simulate import PROFILE, simulated
+from devices.dut.simulate import PROFILE, on_terminal, simulated
 from devices.dut.windows import Rule, performance
 from devices.errors import DeviceError
 from devices.plan import plans
+from devices.scenario import OFFLINE
 from export.embed.packages import find_form, write_package
 from quant.formats import find_format
 from tests.embedded import STRICT, bundle, spec
@@ -89,10 +91,12 @@ def test_a_profile_says_what_it_is(tmp_path):
     (plan,) = plans(made, HOST_C, windows=5, window_s=0.02, images=4)
     said: list[str] = []
     with simulated(made) as address:
-        found = profile_dut(plan, address, said.append)
+        profiled = profile_dut(plan, address, said.append)
+    found = profiled.found
+    assert profiled.conditions.cpu_model == "toy" and profiled.conditions.load_before is None
     assert found.method == "simulated"
     assert found.latency_s is not None and [len(window) for window in found.latency_s] == [1] * 5
-    assert "5 windows of at least 0.02 s, shorter than MLPerf Tiny's" in found.source
+    assert "5 windows of at least 0.02 s, not MLPerf Tiny's" in found.source
     assert dict(found.versions) == {"dut": "toy", "firmware": PROFILE, "model": "toy"}
     assert said[0].startswith("toy: firmware") and said[-1].startswith("window 5 of 5")
 
@@ -146,3 +150,35 @@ def test_the_command_line_of_the_simulated_device(tmp_path):
         assert process.wait(30) == 0
     done = subprocess.run([*command[:-1], str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("Error: ")
+
+
+def test_the_profile_command_on_a_serial_board(tmp_path):
+    """By its address, and by the name that the inventory gives it."""
+    made = bundle(tmp_path / "b", spec())
+    lengths = ("--windows", "2", "--window-s", "0.02", "--images", "2", "--json")
+    command = (sys.executable, "-c", "from edge.cli import main; main()", "profile", str(made.path), *lengths)
+    with simulated(made) as address:
+        inventory = tmp_path / "boards.toml"
+        inventory.write_text(f'[boards.nucleo]\nuri = "{address}"\n')
+        words = ("--board", address, "--board", "nucleo", "--boards", str(inventory))
+        done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [item["board"] for item in found] == [address, "nucleo"]
+    for item in found:
+        assert (item["method"], item["runtime"], len(item["latency_s"])) == ("simulated", "c-dut", 2)
+        assert "energy mode needs a meter" in item["absent"]["energy"]
+        assert item["conditions"]["cpu_model"] == "toy"
+
+
+def test_other_scenarios_and_a_firmware_in_the_wrong_mode_are_refused(tmp_path):
+    made = bundle(tmp_path / "b", spec())
+    (plan,) = plans(made, HOST_C, windows=1, window_s=0.01, scenario=OFFLINE)
+    with pytest.raises(DeviceError, match="only single-stream"):
+        profile_dut(plan, "serial:///nowhere")
+    write_package(made, find_form("dut"), tmp_path / "dut")
+    command = ["gcc", "-std=c99", "-DTOY_DUT_ENERGY=1", "main.c", "toy_dut.c", "toy.c", "-o", "toy_dut"]
+    subprocess.run(command, cwd=tmp_path / "dut", check=True)
+    (plan,) = plans(made, HOST_C, windows=1, window_s=0.01)
+    with on_terminal(tmp_path / "dut" / "toy_dut") as port, pytest.raises(DeviceError, match="built for energy mode"):
+        profile_dut(plan, f"serial://{port}")

@@ -131,7 +131,7 @@ def test_the_commands_that_a_person_types_and_a_scheduler_that_dies(tmp_path):
     (tmp_path / "lab.toml").write_text('bundles = ["b*"]\nboards = ["null"]\nscenarios = ["single-stream", "offline"]')
     where = tmp_path / "scheduler.json"
     options = ("--scheduler-file", str(where))
-    with dask("scheduler", "--port", "0", "--no-dashboard", *options) as scheduler:
+    with dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *options) as scheduler:
         wait_for(where.exists, "the scheduler did not start")
         address = json.loads(where.read_text())["address"]
         place = ("--local-directory", str(tmp_path), "--resources", worker_resources({"null": 1}), "--no-dashboard")
@@ -143,7 +143,7 @@ def test_the_commands_that_a_person_types_and_a_scheduler_that_dies(tmp_path):
                 scheduler.kill()
                 said = process.communicate(timeout=PATIENCE_S)[1]
             assert process.returncode == 1
-            assert "is gone; what was finished is kept" in said
+            assert "is gone; what was finished is kept" in said and "Traceback" not in said
             worker.kill()
     assert 1 <= len(run_folders(tmp_path / "store")) < 4
 

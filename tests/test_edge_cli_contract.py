@@ -26,6 +26,7 @@ READING = (
     "search",
     "verify",
     "profile",
+    "lab",
     "lint",
     "energy",
     "eval",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from devices.dut.dialect import Inference
 from devices.dut.driver import INFER_S, Dut
-from devices.dut.windows import MLPERF, Rule, check
+from devices.dut.windows import MLPERF, MOST_INFERENCES, Rule, check
 from devices.errors import DeviceError
 from devices.meters.energy import Energy, EnergyWindow, energy_of
 from devices.meters.meter import Meter
@@ -16,22 +19,30 @@ from devices.meters.trace import HOST_CLOCK
 UNLIKE = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What energy mode gave: the energy, and the windows on the meter's clock."""
+
+    energy: Energy
+    windows: tuple[EnergyWindow, ...]
+
+
 def energy(
     dut: Dut,
     meter: Meter,
     inputs: Sequence[bytes],
-    count: int,
+    prepare: Callable[[Dut], int],
     rule: Rule = MLPERF,
     *,
     say: Callable[[str], None] = lambda _: None,
-) -> tuple[Energy, tuple[EnergyWindow, ...]]:
-    """Measure energy on a device built for energy mode; returns it with its windows on the meter's clock.
+) -> Metered:
+    """Measure energy on a device built for energy mode.
 
     Args:
         dut: the device; it may get its power from the meter, so it is greeted while the meter records.
         meter: records power or energy, and the edges of the device's pin.
         inputs: an input for every window, in turns where there are fewer.
-        count: inferences of a window.
+        prepare: called when the device answers; returns the number of inferences of a window, such as `enough_here`.
         rule: how many windows and how long.
         say: told what is being done.
 
@@ -41,17 +52,15 @@ def energy(
     """
     if not inputs:
         raise DeviceError("there is no input for the device.")
-    limit_s, ends = INFER_S + 6 * rule.least_s, list[float]()
+    ends: list[float] = []
     with meter.record() as recording:
         began = dut.clock()
         dut.greet()
+        count = prepare(dut)
         for index in range(rule.windows):
             say(f"window {index + 1} of {rule.windows}: {count} inferences")
             dut.load(inputs[index % len(inputs)])
-            if dut.infer(count, rule.warmup, limit_s).marks_us:
-                raise DeviceError(
-                    "the device sends time marks as text, so its firmware was built for performance mode."
-                )
+            _without_marks(dut.infer(count, rule.warmup, INFER_S + 6 * rule.least_s))
             ends.append(dut.clock())
     trace = recording.trace()
     zero = 0.0 if trace.clock == HOST_CLOCK else began
@@ -67,7 +76,36 @@ def energy(
         rails=recording.rails(),
         notes=recording.notes,
     )
-    return found, windows
+    return Metered(found, windows)
+
+
+def enough_here(dut: Dut, data: bytes, rule: Rule = MLPERF) -> int:
+    """Return how many inferences last a window of the rule and a tenth more, by this machine's clock.
+
+    What the line and the command take falls out: it is the same for n and for 2n inferences.
+
+    Raises:
+        DeviceError: the device answers at once, however many inferences it is asked for.
+    """
+    dut.load(data)
+    count = 1
+    while count <= MOST_INFERENCES:
+        once, twice = (_took_s(dut, n, rule) for n in (count, 2 * count))
+        if twice - once >= rule.least_s / 20:
+            return math.ceil(1.1 * rule.least_s / (twice - once) * count)
+        count *= 4
+    raise DeviceError(f"the device answers {count} inferences as fast as one; it does not run them.")
+
+
+def _took_s(dut: Dut, count: int, rule: Rule) -> float:
+    began = dut.clock()
+    _without_marks(dut.infer(count, 0, INFER_S + 6 * rule.least_s))
+    return dut.clock() - began
+
+
+def _without_marks(answer: Inference) -> None:
+    if answer.marks_us:
+        raise DeviceError("the device sends time marks as text, so its firmware was built for performance mode.")
 
 
 def pair(marks_s: Sequence[float], ends_s: Sequence[float], rule: Rule = MLPERF) -> tuple[tuple[float, float], ...]:

@@ -6,6 +6,7 @@ they hold: run them inside one network whose members trust each other, or with T
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -44,6 +45,8 @@ class DaskExecutor:
             import distributed
         except ImportError:
             raise DeviceError("the Dask executor needs distributed: pip install 'edgemill[scale]'") from None
+        # What goes wrong is said in this project's words; Dask's loggers would add their tracebacks.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
             client = distributed.Client(self.address, timeout=self.connect_s, set_as_default=False)
         except (OSError, ValueError) as error:
