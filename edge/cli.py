@@ -21,6 +21,7 @@ from edge.commands import (
     model,
     package,
     run,
+    serve,
 )
 from edge.errors import EdgeError
 from export.errors import ExportError
@@ -42,6 +43,8 @@ COMMANDS = (
     bundle.profile,
     energy.energy,
     lab.lab,
+    serve.serve,
+    serve.infer,
     model.evaluate,
     run.report,
     run.compare,

@@ -27,6 +27,7 @@ READING = (
     "verify",
     "profile",
     "lab",
+    "infer",
     "lint",
     "energy",
     "eval",
