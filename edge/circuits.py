@@ -35,27 +35,30 @@ def circuit_request(
     sequential: bool,
     head: str | None = None,
     taps: Sequence[str] = (),
+    status: bool = False,
 ) -> CircuitRequest | None:
     """Return the request for a board's device, a rate in frames per second, or a folding file; None asks for nothing.
 
     The rate is meant at the clock that the board's tools are asked for, 100 MHz without a board. `head` is `LABELS`,
-    `LOGITS` or None (logits, or what the folding file says), `taps` are tensors that leave the core, too.
+    `LOGITS` or None (logits, or what the folding file says), `taps` are tensors that leave the core, too. `status`
+    asks for registers that count.
 
     Raises:
         EdgeError: the options contradict each other, or the board has no FPGA.
         ExportError: the folding file is damaged.
     """
-    if sequential and (head == LABELS or taps):
+    if sequential and (head == LABELS or taps or status):
         raise EdgeError(
-            "--sequential: that core gives the codes of the network's output only; leave it out, or --head and "
-            "--tap-output."
+            "--sequential: that core gives the codes of the network's output only; leave it out, or --head, "
+            "--tap-output and --status."
         )
     asked = _asked(board, rate, folding, sequential=sequential)
-    if asked is None and head != LABELS and not taps:
+    if asked is None and head != LABELS and not taps and not status:
         return None
     asked = asked or CircuitRequest("stream")
     labels = asked.labels if head is None else head == LABELS
-    return replace(asked, labels=labels, taps=tuple(Output(tap) for tap in taps) or asked.taps)
+    outputs = tuple(Output(tap) for tap in taps) or asked.taps
+    return replace(asked, labels=labels, taps=outputs, status=status or asked.status)
 
 
 def circuits_of(asked: CircuitRequest, graphs: Sequence[Graph]) -> tuple[CircuitRequest, ...]:

@@ -9,7 +9,7 @@ from export.errors import ExportError
 from export.rtl.layout import layout
 from export.rtl.sequential import part_files as sequential_files
 from export.rtl.sequential import sequential_facts
-from export.rtl.stream.driver import given_streams, image_axes
+from export.rtl.stream.driver import given_streams, image_axes, status_registers
 from export.rtl.stream.fulfil import fulfil
 from export.rtl.stream.part import part_files as stream_files
 from export.rtl.stream.part import stream_facts
@@ -66,10 +66,10 @@ def write(source: Source, folder: Path) -> Facts:
 
 def _core(name: str, source: Source, request: CircuitRequest) -> tuple[dict[str, str], Facts]:
     if request.architecture == "sequential":
-        if request.labels or request.taps:
+        if request.beyond_codes:
             raise ExportError(
                 f"fpga: part '{name}': the sequential core gives the codes of the network's output and nothing else; "
-                "for labels or further tensors leave out --sequential."
+                "for labels, further tensors or registers leave out --sequential."
             )
         return _sequential(name, source)
     program = lower(source.graph)
@@ -78,14 +78,20 @@ def _core(name: str, source: Source, request: CircuitRequest) -> tuple[dict[str,
     except ExportError as error:
         if request.architecture or request.folds is not None or request.cycles is not None:
             raise
-        if request.labels or request.taps:  # which the sequential core cannot give
+        if request.beyond_codes:  # which the sequential core cannot give
             raise
         files, facts = _sequential(name, source)
         return files, {**facts, "why_sequential": str(error)}
     files = stream_files(core, source.inputs, source.outputs)
     in_axes = image_axes(program.tensors[program.input].shape)
-    lanes = core.plan.input_lanes
-    vendor = vendor_files(name, *_ends(program), in_lanes=lanes, in_axes=in_axes, given=given_streams(core.plan))
+    vendor = vendor_files(
+        name,
+        *_ends(program),
+        in_lanes=core.plan.input_lanes,
+        in_axes=in_axes,
+        given=given_streams(core.plan),
+        status=status_registers(core),
+    )
     return {**files, **vendor}, stream_facts(core)
 
 

@@ -112,7 +112,7 @@ def test_the_command_exports_labels_and_taps(tmp_path: Path) -> None:
     outputs = [(o["tensor"], o["carries"]) for o in part.facts["outputs"]]  # type: ignore[attr-defined]
     assert outputs == [("y", "labels"), ("c", "codes")]
     done = CliRunner().invoke(main, [*words, "--target", "arm-m", "--force"])
-    assert done.exit_code == 2 and "--head and --tap-output go with --target fpga" in done.output
+    assert done.exit_code == 2 and "--tap-output and --status go with --target fpga" in done.output
     done = CliRunner().invoke(main, [*words, "--target", "fpga", "--force", "--tap-output", "b2"])
     assert done.exit_code == 1 and "--tap-output b2: no step makes a tensor of that name" in done.output
 

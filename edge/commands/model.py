@@ -145,6 +145,7 @@ def evaluate(
 @click.option(
     "--tap-output", "taps", multiple=True, help="With fpga, a tensor that leaves the core as a further stream."
 )
+@click.option("--status", is_flag=True, help="With fpga, registers that count frames, clocks and waits (AXI4-Lite).")
 @output_option
 @force_option
 def export(
@@ -166,6 +167,7 @@ def export(
     sequential: bool,
     head: str | None,
     taps: tuple[str, ...],
+    status: bool,
     output: Path,
     force: bool,
 ) -> None:
@@ -181,9 +183,9 @@ def export(
     from export.targets import find_target
 
     targets = [find_target(target) for target in target_names]
-    circuit = circuit_request(board, rate, folding, sequential=sequential, head=head, taps=taps)
+    circuit = circuit_request(board, rate, folding, sequential=sequential, head=head, taps=taps, status=status)
     if (circuit is not None or head is not None) and "fpga" not in target_names:
-        names = "--board, --rate, --folding, --sequential, --head and --tap-output"
+        names = "--board, --rate, --folding, --sequential, --head, --tap-output and --status"
         raise click.UsageError(f"{names} go with --target fpga.")
     places = places_of(targets, output)
     for place in places:

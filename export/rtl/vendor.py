@@ -28,6 +28,10 @@ _DMA_BITS = (8, 16, 32, 64, 128, 256, 512, 1024)
 #: How the driver is used, in its own text.
 _EXAMPLE = "labels = Core().run(codes).reshape(len(codes), -1).argmax(axis=1)"
 _SEVERAL = "first, *others = Core().run(codes)"
+#: Tcl that gives the registers of a core an address.
+_STATUS_LITE = """
+apply_bd_automation -rule xilinx.com:bd_rule:axi4 \\
+    -config {Master /ps/M_AXI_GP0 Slave /core/s_axil Clk Auto} [get_bd_intf_pins core/s_axil]"""
 #: Tcl for a DMA that only receives, and for its ports.
 _MORE_DMA = """
 set {dma} [create_bd_cell -type ip -vlnv xilinx.com:ip:axi_dma {dma}]
@@ -62,6 +66,15 @@ class Given:
     codes: str
 
 
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """Status registers behind the port `s_axil`: addresses in bytes by name, and what `identity` and `digest` read."""
+
+    places: Mapping[str, int]
+    identity: int
+    digest: int
+
+
 def vendor_files(
     name: str,
     in_format: Format,
@@ -74,6 +87,7 @@ def vendor_files(
     in_axes: Sequence[int] | None = None,
     out_axes: Sequence[int] | None = None,
     given: Sequence[Given] = (),
+    status: Registers | None = None,
 ) -> dict[str, str]:
     """Return the files by name.
 
@@ -88,6 +102,7 @@ def vendor_files(
         in_axes: the order of axes in which a frame streams; None: as in the graph.
         out_axes: the same of the output.
         given: the streams out of the core where they are not that of the output alone, called `m_axis`.
+        status: the registers of a core that has some.
 
     Raises:
         ExportError: a shape does not divide into beats, or axes are no order of a shape's axes.
@@ -97,6 +112,7 @@ def vendor_files(
     outputs = tuple(given) or (_output(out_format, out_shape, out_lanes, out_axes),)
     in_bits = in_lanes * stream_bits(in_format)
     words |= _outputs(outputs)
+    words |= _status(status)
     words |= {"in_dma_bits": _dma_bits(in_bits), "converters": _converters(in_bits, outputs)}
     plain = {
         f"{name}_vivado.tcl": "vivado.tcl",
@@ -162,6 +178,18 @@ def _outputs(outputs: Sequence[Given]) -> dict[str, object]:
         "busses": ":".join(given.port for given in outputs),
         "more_dmas": "".join(_MORE_DMA.format(dma=dma) for dma in more),
         "more_lite": "".join(_MORE_LITE.format(dma=dma) for dma in more),
+    }
+
+
+def _status(status: Registers | None) -> dict[str, object]:
+    """Return the words about status registers: none of them leaves a trace where there are none."""
+    if status is None:
+        return {"status_bus": "", "status_lite": "", "registers": "{}", "told": "None"}
+    return {
+        "status_bus": ":s_axil",
+        "status_lite": _STATUS_LITE,
+        "registers": str(dict(status.places)),
+        "told": f"({status.identity:#010x}, {status.digest:#010x})",
     }
 
 

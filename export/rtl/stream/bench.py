@@ -8,6 +8,7 @@ import numpy.typing as npt
 from export.rtl.decode import stream_bits
 from export.rtl.stream.plan import Design
 from export.rtl.stream.schedule import bottleneck
+from export.rtl.stream.status import IDENTITY, status_inputs
 from export.rtl.stream.streams import Stream, expected_words, stream_codes, streams
 from export.rtl.stream.text import filled
 from quant.formats import Array
@@ -15,8 +16,8 @@ from quant.formats import Array
 _PER_LINE = 24
 
 
-def bench_cpp(name: str, plan: Design) -> str:
-    """Return the C++ bench."""
+def bench_cpp(name: str, plan: Design, digest: str = "") -> str:
+    """Return the C++ bench; `digest` is what the status registers, where there are any, must say."""
     found = streams(plan)
     values = {
         "NAME": name,
@@ -36,7 +37,22 @@ def bench_cpp(name: str, plan: Design) -> str:
             for i, stream in enumerate(found)
         ),
     }
+    if plan.status:
+        values["READY"] = f"    ready_ = ready;\n{values['READY']}"
+    values |= _status_bench(plan, digest)
     return filled("stream_bench.cpp", {key: str(value) for key, value in values.items()})
+
+
+def _status_bench(plan: Design, digest: str) -> dict[str, str]:
+    """Return what the bench has to do about status registers; nothing where there are none."""
+    if not plan.status:
+        return dict.fromkeys(("STATUS", "STATUS_DRIVE", "STATUS_WATCH", "STATUS_CHECK"), "")
+    return {
+        "STATUS": filled("status_bench.cpp", {"IDENTITY": f"{IDENTITY:#010x}", "DIGEST": f"0x{digest}"}),
+        "STATUS_DRIVE": "\n    drive_registers();",
+        "STATUS_WATCH": "\n    watch_registers();",
+        "STATUS_CHECK": "\n    if (result.error.empty()) result.error = check_registers();",
+    }
 
 
 def _input_bits(plan: Design) -> int:
@@ -65,7 +81,9 @@ def hdl_benches(name: str, plan: Design, latency: int, inputs: Array, outputs: A
         key: "\n".join(template(name, index, stream) for index, stream in enumerate(found))
         for key, template in {"WIRES": _wires, "START": _start, "CHECK": _check}.items()
     }
-    values["CONNECTIONS"] = ",\n".join(_connection(stream) for stream in found)
+    idle = [f"      .{port}({bits}'d0)" for port, bits in status_inputs(plan).items()]
+    values["CONNECTIONS"] = ",\n".join([*(_connection(stream) for stream in found), *idle])
+    values["IDLE"] = ", ".join(f'"{port}"' for port in status_inputs(plan))
     texts = {key: str(value) for key, value in values.items()}
     taken = stream_codes(plan, program.input, inputs).reshape(-1, plan.input_lanes)
     given = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from export import strict_json
 from export.rtl.stream.device import XILINX, Device
 from export.rtl.stream.emit import memories, unit_files, verilog
 from export.rtl.stream.folds import Fold
@@ -17,6 +18,8 @@ from quant.program import Program
 
 #: Frames after which the clocks between two of them no longer change.
 FRAMES = 4
+#: What stands for the digest while it is computed.
+NO_DIGEST = "00000000"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,19 @@ class Core:
 
     def files(self) -> dict[str, str]:
         """Return the Verilog and the memory files by name."""
+        return self._files(self.digest() if self.plan.status else NO_DIGEST)
+
+    def digest(self) -> str:
+        """Return 8 hexadecimal digits that change with every file of the core: the head of a SHA-256 over them all.
+
+        The Verilog is taken with zeros where the digest stands in it.
+        """
+        files = self._files(NO_DIGEST)
+        return strict_json.sha256_of(files)[: len(NO_DIGEST)]
+
+    def _files(self, digest: str) -> dict[str, str]:
         cycles = bottleneck(self.plan)
-        return {f"{self.name}.v": verilog(self.name, self.plan, self.units, cycles), **memories(self.units)}
+        return {f"{self.name}.v": verilog(self.name, self.plan, self.units, cycles, digest), **memories(self.units)}
 
     def folds(self) -> list[tuple[Unit, Fold]]:
         """Return the units that can be folded, with their folds."""
@@ -46,16 +60,18 @@ def build(
     input_lanes: int = 1,
     device: Device = XILINX,
     results: tuple[Output, ...] = (),
+    *,
+    status: bool = False,
 ) -> Core:
     """Build a core called `name`: design, FIFO depths that cover every latency, queues as deep as branches differ.
 
-    `results` are its outputs; () for the codes of the program's output.
+    `results` are its outputs; () for the codes of the program's output. With `status` it has registers that count.
 
     Raises:
         ExportError: a folding does not divide its layer, an output is none of the program's, or it cannot stream.
     """
     plan = design(program, folds, input_lanes, device, results)
-    plan = replace(plan, fifo_bits=(4,) * len(plan.units))
+    plan = replace(plan, fifo_bits=(4,) * len(plan.units), status=status)
     latencies = tuple(unit.latency for unit in unit_files(name, plan))
     bits = tuple(_fifo_bits(unit, latency) for unit, latency in zip(plan.units, latencies, strict=True))
     plan = replace(plan, fifo_bits=bits)

@@ -10,6 +10,7 @@ from export.rtl.stream.element import elementwise, rearrange
 from export.rtl.stream.emit_ends import end_bits, end_modules, label_module, ports, sinks, stem_of, titles
 from export.rtl.stream.layer import UnitFiles, layer
 from export.rtl.stream.plan import Design, Link
+from export.rtl.stream.status import status_instance, status_module, status_ports
 from export.rtl.stream.text import filled, printable
 from export.rtl.stream.units import Elementwise, Layer, Rearrange, Unit
 from quant.formats import Format
@@ -35,10 +36,13 @@ def _unit(name: str, plan: Design, index: int, unit: Unit) -> UnitFiles:
             return rearrange(name, module, plan, unit, bits)
 
 
-def verilog(name: str, plan: Design, units: tuple[UnitFiles, ...], cycles: int) -> str:
-    """Return the Verilog of a whole core whose top module is `name`; every module carries the name as a prefix."""
+def verilog(name: str, plan: Design, units: tuple[UnitFiles, ...], cycles: int, digest: str) -> str:
+    """Return the Verilog of a whole core whose top module is `name`; every module carries the name as a prefix.
+
+    `digest` is what its status registers, where it has any, say that it is: 8 hexadecimal digits.
+    """
     parts = [filled("core.v", _values(name, plan, cycles)), end_modules(name, plan)]
-    parts += [unit.verilog for unit in units]
+    parts += [text for text in (status_module(name, plan, digest), *(unit.verilog for unit in units)) if text]
     parts += [filled(part, {"NAME": name}) for part in _SHARED]
     return "`default_nettype none\n" + "\n".join(part.rstrip("\n") for part in parts) + "\n`default_nettype wire\n"
 
@@ -62,7 +66,8 @@ def _values(name: str, plan: Design, cycles: int) -> dict[str, str]:
         "IN_WIDTH": str(plan.input_lanes * stream_bits(source)),
         "IN_CODES": str(plan.input_lanes * source.bits),
         "OUTPUTS": titles(plan),
-        "OUT_PORTS": ports(plan),
+        "OUT_PORTS": ports(plan) + status_ports(plan),
+        "STATUS": status_instance(name, plan),
         "COUNT": str(len(plan.results)),
         "MARK": str(_mark_bits(plan)),
         "MARK_ROOM": str((1 << _mark_bits(plan)) - 4),

@@ -18,7 +18,7 @@ from export.rtl.stream.request import CYCLES, CircuitRequest
 from quant.program import Program
 
 #: Keys of a record that are there where a core gives more, or something else, than the codes of the network's output.
-OUTPUTS = ("labels", "taps")
+MORE = ("labels", "taps", "status")
 
 
 def fulfil(name: str, program: Program, request: CircuitRequest) -> Core:
@@ -30,7 +30,7 @@ def fulfil(name: str, program: Program, request: CircuitRequest) -> Core:
     """
     results = request.results(program.output)
     if request.folds is not None:
-        return build(name, program, request.folds, request.input_lanes, request.device, results)
+        return build(name, program, request.folds, request.input_lanes, request.device, results, status=request.status)
     check_results(program, results)
     budget = Resources(request.budget.lut * LUT_SHARE, request.budget.dsp, request.budget.bram)
     if request.cycles is not None:
@@ -39,7 +39,7 @@ def fulfil(name: str, program: Program, request: CircuitRequest) -> Core:
         found = for_budget(program, request.device, budget, results)
         if found.cycles < CYCLES:
             found = for_cycles(program, CYCLES, request.device, budget, results)
-    return build(name, program, found.folds, found.input_lanes, request.device, results)
+    return build(name, program, found.folds, found.input_lanes, request.device, results, status=request.status)
 
 
 def folding_record(core: Core) -> dict[str, Any]:
@@ -47,12 +47,14 @@ def folding_record(core: Core) -> dict[str, Any]:
     folds = {unit.step.name: asdict(fold) for unit, fold in core.folds()}
     first, *taps = core.plan.results
     outputs = {"labels": first.labels, "taps": [asdict(tap) for tap in taps]} if first.labels or taps else {}
+    status = {"status": True} if core.plan.status else {}
     return {
         "architecture": "stream",
         "family": core.plan.device.family,
         "folds": folds,
         "input_lanes": core.plan.input_lanes,
         **outputs,
+        **status,
     }
 
 
@@ -85,8 +87,8 @@ def read_request(path: Path) -> CircuitRequest:
         record = strict_json.parse_object(path.read_bytes(), str(path))
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror or error}.") from error
-    outputs = OUTPUTS if OUTPUTS[0] in record or OUTPUTS[1] in record else ()
-    strict_json.fields(record, ("architecture", "family", "folds", "input_lanes", *outputs), str(path))
+    more = tuple(key for key in MORE if key in record)
+    strict_json.fields(record, ("architecture", "family", "folds", "input_lanes", *more), str(path))
     family, folds = record["family"], record["folds"]
     device = next((one for one in FAMILIES if one.family == family), None)
     if device is None or record["architecture"] != "stream" or not isinstance(folds, dict):
@@ -99,6 +101,7 @@ def read_request(path: Path) -> CircuitRequest:
         input_lanes=_count(record["input_lanes"], f"{path}: input_lanes"),
         labels=strict_json.typed(record.get("labels", False), bool, f"{path}: labels"),
         taps=tuple(_tap(tap, path) for tap in strict_json.typed(record.get("taps", []), list, f"{path}: taps")),
+        status=strict_json.typed(record.get("status", False), bool, f"{path}: status"),
     )
 
 

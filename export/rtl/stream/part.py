@@ -8,6 +8,7 @@ from export.rtl.stream.build import Core
 from export.rtl.stream.fulfil import folding_record
 from export.rtl.stream.plan import Design
 from export.rtl.stream.schedule import bottleneck
+from export.rtl.stream.status import IDENTITY, header, registers
 from export.rtl.stream.streams import streams
 from export.rtl.stream.units import Layer, Unit
 from export.target import Facts
@@ -23,11 +24,12 @@ def part_files(core: Core, inputs: Array, outputs: Array) -> dict[str, str]:
     name, plan = core.name, core.plan
     return {
         **core.files(),
-        f"{name}_tb.cpp": bench_cpp(name, plan),
+        f"{name}_tb.cpp": bench_cpp(name, plan, core.digest() if plan.status else ""),
         f"{name}_vectors.h": vectors(name, plan, inputs, outputs),
         **hdl_benches(name, plan, core.schedule.latency, inputs, outputs),
         "Makefile": makefile(name),
         FOLDING: strict_json.canonical(folding_record(core)).decode(),
+        **({f"{name}_registers.h": header(name, plan, core.digest())} if plan.status else {}),
     }
 
 
@@ -46,6 +48,16 @@ def stream_facts(core: Core) -> Facts:
         "weight_bits": sum(_weight_bits(unit.step) for unit in convs),
         "outputs": _outputs(core),
         "layers": [_layer(plan, index, unit) for index, unit in enumerate(plan.units)],
+        **({"status": _status(core)} if plan.status else {}),
+    }
+
+
+def _status(core: Core) -> dict[str, object]:
+    """Return the registers of the core, and what tells it from other cores."""
+    return {
+        "identity": IDENTITY,
+        "digest": core.digest(),
+        "registers": {register.name: register.offset for register in registers(core.plan)},
     }
 
 

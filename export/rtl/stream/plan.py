@@ -57,7 +57,8 @@ class Design:
 
     `results` are the streams out of it; the first one is that of the program's output. `orders[tensor][i]` is the
     index, in C order of the tensor, of the code that travels at position i.
-    `device` decides how products are made; `fifo_bits[u]` is log2 of the depth of the output FIFO of unit u.
+    `device` decides how products are made; `fifo_bits[u]` is log2 of the depth of the output FIFO of unit u; with
+    `status` the core has registers that count.
     """
 
     program: Program
@@ -68,6 +69,7 @@ class Design:
     results: tuple[Output, ...]
     device: Device = XILINX
     fifo_bits: tuple[int, ...] = ()
+    status: bool = False
 
     def format_bits(self, tensor: str) -> int:
         """Bits of a code of a tensor."""

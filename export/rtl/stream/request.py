@@ -30,6 +30,7 @@ class CircuitRequest:
         input_lanes: codes in a beat of the input, with `folds`.
         labels: the network's output leaves as labels, one a frame, instead of codes (`stream`).
         taps: further tensors that leave the core, each as a stream of its own (`stream`).
+        status: the core has registers that count frames, clocks and waits (`stream`).
     """
 
     architecture: str = ""
@@ -40,6 +41,12 @@ class CircuitRequest:
     input_lanes: int = 1
     labels: bool = False
     taps: tuple[Output, ...] = ()
+    status: bool = False
+
+    @property
+    def beyond_codes(self) -> bool:
+        """Whether more, or something else, than the codes of the network's output is asked for."""
+        return self.labels or bool(self.taps) or self.status
 
     def results(self, output: str) -> tuple[Output, ...]:
         """Return the outputs of the core of a network whose output is the tensor `output`."""

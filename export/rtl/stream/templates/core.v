@@ -25,7 +25,7 @@ module @NAME@ (
       .s_last(s_axis_tlast), .out_valid(codes_valid), .out_ready(codes_ready), .out_data(codes),
       .error(frame_error), .damaged_valid(damaged_valid), .damaged(damaged), .damaged_ready(damaged_ready)
   );
-@BODY@
+@BODY@@STATUS@
 endmodule
 // Frames in: beats become codes, frames get their length, and each leaves a mark for every output: was it damaged?
 module @NAME@_source (

@@ -167,7 +167,7 @@ class Bench {
     }
     for (const Seen& seen : seen_)
       if (seen.damaged_seen != damaged_) result.error = "a frame of a wrong length did not raise tuser once";
-    result.total = total_;
+    result.total = total_;@STATUS_CHECK@
     return result;
   }
 
@@ -206,7 +206,7 @@ class Bench {
     shuffle();
   }
 
-  void set_ready(const Flags& ready) {
+@STATUS@  void set_ready(const Flags& ready) {
 @READY@
   }
 
@@ -221,8 +221,8 @@ class Bench {
   }
 
   void edge() {
-    top_->clk = 0;
-    top_->eval();
+    top_->clk = 0;@STATUS_DRIVE@
+    top_->eval();@STATUS_WATCH@
     top_->clk = 1;
     top_->eval();
     top_->clk = 0;
