@@ -72,6 +72,14 @@ def test_the_added_cause_and_its_cure(added):
     assert added["ASYMMETRIC"].change(cured) is None
 
 
+def test_the_added_meter_reads(added, tmp_path):
+    meter = added["BENCH_SUPPLY"].make(tmp_path, "")
+    assert meter.probe().detail == "out 2.5 W; the total is out"
+    with meter.record() as recording:
+        pass
+    assert recording.trace().values.tolist() == [2.5, 2.5]
+
+
 def test_the_added_target_writes(added, tmp_path):
     target = added["TARGET"]
     assert isinstance(target, Target)
@@ -85,6 +93,14 @@ def test_the_added_board_says_why_a_metric_is_absent(added):
     board = added["HOST_TFLM"]
     assert isinstance(board, Board)
     assert {*board.metrics, *(name for name, _ in board.absent), "energy"} == set(METRICS)
+
+
+def test_the_added_executor_runs_jobs(added, tmp_path):
+    from tests.jobs import collected, fake, job
+
+    (tmp_path / "die.b").touch()
+    found = collected(added["OneByOne"](fake(tmp_path)), [job("a"), job("b")], {"null": 1})
+    assert [(name, outcome.done) for name, outcome in found] == [("a", True), ("b", False)]
 
 
 def test_the_added_model_builds(added):
