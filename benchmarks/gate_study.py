@@ -201,7 +201,8 @@ def _line(row: dict[str, Any]) -> str:
 def _apart_text(found: Sequence[dict[str, Any]]) -> str:
     lines = [
         f"- {item['board']}: {_share(item['slower'], item['comparisons'])} called slower by `edgemill compare`, "
-        f"{_share(item['fail'], item['comparisons'])} by the gate's rule on windows paired by their number.\n"
+        f"{_share(item['fail'], item['comparisons'])} would fail by the gate's rule, were they not inconclusive for "
+        "the load.\n"
         for item in found
     ]
     return "\nTwo runs of one part that were not interleaved, each against the next one:\n\n" + "".join(lines)

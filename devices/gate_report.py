@@ -25,6 +25,8 @@ ALL_METRICS = (*METRICS, *MEMORIES)
 PYTHON_TOLERANCE = 0.002
 _BY_WINDOW = ("latency", "energy")
 REFUSED = "refused"
+#: Doubts that leave nothing to say about runs that did not take turns: what was seen may have come between them.
+DISTURBING = ("LOADED_MACHINE", "THROTTLING", "SLOWING_DOWN", "SLOW_FIRST_RUN")
 #: Target, board, part, scenario, label.
 Key = tuple[str, str, str, str, str]
 #: Measurements of one thing in the order they were taken: one, or several runs that took turns with the other side's.
@@ -68,9 +70,16 @@ class Entry:
     doubts: tuple[str, ...]
 
     @property
+    def disturbed(self) -> tuple[str, ...]:
+        """Doubts that make the verdict inconclusive, since the windows did not take turns."""
+        return () if self.interleaved else tuple(name for name in self.doubts if name in DISTURBING)
+
+    @property
     def verdict(self) -> str:
         """The judgement, or `refused`, which decides nothing."""
-        return self.judged.verdict if self.judged else REFUSED
+        if self.judged is None:
+            return REFUSED
+        return INCONCLUSIVE if self.disturbed else self.judged.verdict
 
     @property
     def name(self) -> str:
@@ -251,6 +260,10 @@ def sentence(entry: Entry) -> str:
     by = f" by the windows' {found.figure}" if found.figure else ""
     bounds = f"95 % bounds {found.ratio.low:.4f} and {found.ratio.high:.4f}, {found.pairs} pairs"
     text = f"{change}{by} ({bounds}); {limit}"
+    if entry.disturbed:
+        return (
+            f"{text}. The runs did not take turns, and {', '.join(entry.disturbed)} speaks against them: gate bundles."
+        )
     if found.verdict != INCONCLUSIVE:
         return text
     return f"{text}. {_advice(found)}"

@@ -375,3 +375,14 @@ def _layers(path: Path, layers: int) -> Path:
     spec = toy_spec()
     shaped = replace(spec.preprocess, channels=8, mean=(0.5,) * 8, std=(0.25,) * 8)
     return write_bundle(path, replace(spec, parts=(source,), preprocess=shaped), arm_m.TARGET).path
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.3])
+def test_disturbed_runs_that_did_not_take_turns_decide_nothing(factor: float) -> None:
+    loaded = measurement(conditions=replace(CONDITIONS, load_before=9.0))
+    other = _slower(loaded, factor)
+    apart = _judged(loaded, other)
+    assert apart.verdict == INCONCLUSIVE
+    assert "did not take turns, and LOADED_MACHINE speaks against them" in sentence(apart.entries[0])
+    turns = gated([("", loaded)], [("", other)], Rule(), names=("a", "b"), interleaved=True)
+    assert turns.verdict == (PASS if factor == 1.0 else FAIL)
