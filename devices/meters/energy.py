@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from devices.errors import DeviceError
+from devices.meters.curve import PowerCurve, power_curve
 from devices.meters.trace import Trace, inside, integrate
 
 METHODS = ("measured", "replayed", "simulated")
@@ -67,6 +68,7 @@ class Energy:
         expanded_j: 2 * sqrt(u_a^2 + u_b^2), None without u_a.
         samples_per_window: how many samples each window has.
         notes: what a reader should know.
+        curve: power over time, for a drawing.
     """
 
     gross_j: tuple[float, ...]
@@ -84,6 +86,7 @@ class Energy:
     expanded_j: float | None
     samples_per_window: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    curve: PowerCurve | None = None
 
     def __post_init__(self) -> None:
         """Refuse energies that are none: no window, 0 or less, or net energy without a word why not."""
@@ -159,6 +162,7 @@ def energy_of(
         expanded_j=None if u_a is None else COVERAGE * math.hypot(u_a, u_b),
         samples_per_window=counts,
         notes=(*notes, *_notes(spec, counts, lengths)),
+        curve=power_curve(trace, [window[:2] for window in windows], idle if idle_w is not None else None),
     )
 
 

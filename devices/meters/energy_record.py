@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from devices import strict
 from devices.errors import DeviceError
+from devices.meters.curve import PowerCurve
 from devices.meters.energy import Energy
 
 
@@ -43,7 +44,27 @@ def energy_from_record(value: object, where: str) -> Energy:
         expanded_j=optional("expanded_j"),
         samples_per_window=strict.counts(body["samples_per_window"], f"{where}.samples_per_window"),
         notes=texts("notes"),
+        curve=None if body["curve"] is None else _curve(body["curve"], f"{where}.curve"),
     )
+
+
+def _curve(value: object, where: str) -> PowerCurve:
+    body = strict.fields(value, tuple(f.name for f in fields(PowerCurve)), where)
+    powers = strict.typed(body["power_w"], list, f"{where}.power_w")
+    windows = strict.typed(body["windows_s"], list, f"{where}.windows_s")
+    return PowerCurve(
+        step_s=strict.real(body["step_s"], f"{where}.step_s"),
+        power_w=tuple(None if item is None else _finite(item, f"{where}.power_w") for item in powers),
+        windows_s=tuple(_span(item, f"{where}.windows_s") for item in windows),
+        idle_s=None if body["idle_s"] is None else _span(body["idle_s"], f"{where}.idle_s"),
+    )
+
+
+def _span(value: object, where: str) -> tuple[float, float]:
+    found = strict.reals(value, where)
+    if len(found) != 2:
+        raise DeviceError(f"{where}: a span has a begin and an end, not {len(found)} numbers.")
+    return found[0], found[1]
 
 
 def _pair(value: object, where: str) -> tuple[str, float]:

@@ -13,6 +13,7 @@ from devices.report.front import Front, best_of, draw, fronts, short_count
 from devices.report.joined import Entry, cost, entries, with_metric
 from devices.report.over_time import time_plots
 from devices.report.plots import LatencyPlot, latency_plots
+from devices.report.power import power_plots
 from devices.report.roofline import Roofline, rooflines, share
 from devices.report.roofline import draw as draw_roofline
 from devices.report.table import Table
@@ -109,6 +110,7 @@ def _content(run: RunRecord) -> dict[str, object]:
         "circuits": entry_tables(found),
         "energy": tables_energy.energy_tables(found),
         "choices": tables_energy.choice_table(run),
+        "power": power_plots(found),
         "energy_notes": tables_energy.note_rows(found),
         "no_energy": tables_device.absent_table(found, ("energy",)),
         "absent": tables_device.absent_table(found, ("latency", "instructions", "cycles", *MEMORIES)),
