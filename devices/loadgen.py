@@ -25,6 +25,8 @@ from devices.scenario import MULTI_STREAM, OFFLINE, SINGLE_STREAM, SUBMISSION_S,
 from devices.timing import MAX_SAMPLES, Ask, raw_clock
 
 INSTALL = "MLPerf LoadGen is not installed: pip install 'edgemill[loadgen]'"
+#: How long the part is timed before LoadGen begins, at least, in seconds.
+CALIBRATION_S = 0.1
 #: Expected latency by the one seen, so that a part that speeds up still finds enough queries.
 EXPECTED_PART = 0.5
 #: LoadGen asks for 1.1 times rate by duration; so much more covers a part that speeds up offline.

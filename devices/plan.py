@@ -21,6 +21,10 @@ SPARE_S = 300.0
 COMPLETE_S = 3600.0
 
 
+#: Transports of boards on which queries are put and timed.
+TIMING = ("local", "null", "ssh", "shell", "trtexec")
+
+
 @dataclass(frozen=True, slots=True)
 class NotedLayer:
     """An instance in a core, the step of the network that it computes, and its clocks for one inference, or None."""
@@ -132,6 +136,11 @@ def plans(
     if not board.takes(target):
         able = ", ".join(b.name for b in (*boards_for(target), *(b for b in BOARDS if b.target is None)))
         raise DeviceError(f"board '{board.name}' runs bundles of target {board.target}, not {target}; {able} would do.")
+    if board.transport not in TIMING and (scenario is not SINGLE_STREAM or complete or loadgen):
+        gives = ", ".join(board.metrics)
+        raise DeviceError(
+            f"board '{board.name}' times no queries, it gives {gives}: no scenario, --complete or --loadgen."
+        )
     return tuple(
         Plan(
             bundle=bundle.digest,

@@ -145,7 +145,7 @@ def _turns(ready: list[Ready]) -> Iterator[Ready]:
 
 
 def _by_loadgen(plan: Plan, part: Opened, writer: Writer) -> int:
-    seen = window(part.infer, part.clock, plan.warmup_s)
+    seen = window(part.infer, part.clock, max(loadgen.CALIBRATION_S, plan.warmup_s))
     windows, verdict = loadgen.drive(plan, part.infer, statistics.median(seen.samples_ns))
     for index, found in enumerate(windows):
         writer.write("window", {"i": index, "side": part.side, **asdict(found)})

@@ -29,7 +29,7 @@ GOOD = {
     "mark": {"name": "window 0", "t_ns": 5},
     "progress": {"done": 1, "of": 3},
     "loadgen": {"valid": True, "reasons": "", "figures": {"result_query_count": "64"}, "version": "6"},
-    "self_test": {"vectors": 4, "codes_equal": 4, "top1_equal": 4},
+    "self_test": {"vectors": 4, "codes_equal": 4, "top1_equal": 4, "max_steps": 0},
     "end": {"windows": 3},
     "error": {"kind": "DeviceError", "message": "no"},
 }

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from devices.boards import HOST_ORT, NULL
+from devices.boards import HOST_ORT, NULL, find_board
 from devices.errors import DeviceError
 from devices.part_files import load_graph, load_inputs
 from devices.plan import NotedLayer, describe, from_json, plans, to_json
+from devices.scenario import OFFLINE
 from export.bundle import write_bundle
 from export.target import Facts, Source
 from tests.bundles import plain_target, toy_spec, write_plain
@@ -57,6 +58,15 @@ def test_a_board_of_another_target_is_refused(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "b", toy_spec(), plain_target())
     with pytest.raises(DeviceError, match="runs bundles of target host, not plain; null would do"):
         plans(bundle, HOST_ORT)
+
+
+def test_scenarios_are_for_boards_that_time_queries(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", toy_spec(), replace(plain_target(), name="arm-m"))
+    board = find_board("mps2-an386")
+    assert plans(bundle, board)[0].scenario == "single-stream"
+    for asked in ({"scenario": OFFLINE}, {"complete": True}, {"loadgen": True}):
+        with pytest.raises(DeviceError, match="'mps2-an386' times no queries, it gives instructions"):
+            plans(bundle, board, **asked)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
