@@ -8,6 +8,7 @@ from export.atomic import write_text
 from export.c99.emit import emit
 from export.c99.files import self_test, vectors
 from export.c99.header import header
+from export.c99.join import write_joint
 from export.embed.files import embed_files
 from export.errors import ExportError
 from export.target import Capability, Facts, Source, Target, check_capability, check_name
@@ -95,4 +96,5 @@ TARGET = Target(
     summary="portable C99 with static memory, for Cortex-M and any C compiler; every integer and minifloat format",
     capability=Capability(weights=FORMAT_NAMES, activations=FORMAT_NAMES, operators=OPERATORS),
     write=write,
+    join=write_joint,
 )

@@ -55,7 +55,7 @@ from export.manifest import (
 from export.preprocess import Preprocess
 from export.rule import COMBINATIONS
 from export.strict_json import canonical
-from export.target import Facts, Source, Target, check_capability, check_name
+from export.target import Facts, Joint, Source, Target, check_capability, check_name
 from quant import elastic_file, graph_file
 from quant.graph import macs
 
@@ -94,7 +94,10 @@ def write_bundle(path: Path, spec: BundleSpec, target: Target, *, overwrite: boo
     _check_place(path, overwrite)
     _check_parts(spec, target)
     with new_folder(path, overwrite=overwrite) as folder:
-        facts = tuple(_write_part(part, folder / part.name, target) for part in _placed(spec))
+        placed = _placed(spec)
+        facts = tuple(_write_part(part, folder / part.name, target) for part in placed)
+        if target.join is not None and _manifest(spec, target, None, facts).is_dynamic:
+            target.join(Joint(c_stem(spec.name) or "network", placed, facts, spec.combine), folder)
         write_file(folder / LABELS, labels_text(spec.labels))
         manifest = _manifest(spec, target, folder, facts)
         write_file(folder / MANIFEST, canonical(to_record(manifest)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from export.errors import ExportError
@@ -18,16 +20,20 @@ def source_of(parts: tuple[PartRecord, ...], index: int) -> int | None:
     Raises:
         ExportError: the source is no earlier part.
     """
-    name = parts[index].source
-    if name is None:
+    return source_index([part.name for part in parts], index, parts[index].source)
+
+
+def source_index(names: Sequence[str], index: int, source: str | None) -> int | None:
+    """Return the place of a part's source among the names of all parts; see `source_of`."""
+    if source is None:
         return index - 1 if index else None
-    if name == INPUT:
+    if source == INPUT:
         return None
-    earlier = [part.name for part in parts[:index]]
-    if name not in earlier:
+    earlier = list(names[:index])
+    if source not in earlier:
         known = ", ".join((INPUT, *earlier))
-        raise ExportError(f"part '{parts[index].name}' reads '{name}', which is no part before it; known are {known}.")
-    return earlier.index(name)
+        raise ExportError(f"part '{names[index]}' reads '{source}', which is no part before it; known are {known}.")
+    return earlier.index(source)
 
 
 def answering(manifest: Manifest) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 With logits z = step * (u - zero), where u is the code in units of its format, the probability of class i is
 E[u_max - u_i] / S, where E[d] = round(2^24 * exp(-d * step / temperature)) and S is the sum of all E. The table E is
-made once, in float64 and rounded half to even; from there on everything is an integer:
+made once, in float64 and rounded half to even; from there on everything is an integer. Where a format is so fine that
+the table would be long, distances are first rounded to multiples of 2^k, the least k that keeps it short: an error of
+at most 0.3 % in a probability.
 
     max_probability >= t    <=>    E[0] * 2^16 >= t16 * S              t16 = t * 2^16
     difference      >= t    <=>    (E[0] - E[d2]) * 2^16 >= t16 * S    d2: distance of the second largest
@@ -25,7 +27,7 @@ from export.rule import STEPS, Rule
 from quant.formats import Array, FloatArray, IntArray, find_format
 
 ONE = 1 << 24
-#: A table longer than this does not belong into a device's flash: the outputs' format is too fine.
+#: A longer table does not belong into a device's flash: distances are made coarser.
 MOST_ENTRIES = 4096
 #: With more classes sums could pass 63 bits.
 MOST_CLASSES = 1 << 20
@@ -35,12 +37,14 @@ MOST_CLASSES = 1 << 20
 class Decider:
     """A rule made ready for a tensor.
 
-    `table` is E, int64 [n], and 0 beyond its end; empty for `max_logit`. `limit` is what u_max is compared with there.
+    `table` is E, int64 [n], and 0 beyond its end; empty for `max_logit`. `shift` is k: a distance d has the entry
+    (d + 2^k / 2) >> k. `limit` is what u_max is compared with by `max_logit`.
     """
 
     rule: Rule
     spec: TensorSpec
     table: IntArray
+    shift: int
     limit: int
 
 
@@ -48,32 +52,25 @@ def decider(rule: Rule, spec: TensorSpec) -> Decider:
     """Make a rule ready for the logits of a part.
 
     Raises:
-        ExportError: the format is too fine for a table, or there are too many classes.
+        ExportError: there are too many classes.
     """
     classes = math.prod(spec.shape[1:])
     if classes > MOST_CLASSES:
         raise ExportError(f"a rule compares at most {MOST_CLASSES} classes; the part has {classes} outputs.")
     if rule.score == "max_logit":
-        return Decider(rule, spec, np.zeros(0, np.int64), _limit(rule, spec))
-    return Decider(rule, spec, exponentials(spec, rule.temperature), 0)
+        return Decider(rule, spec, np.zeros(0, np.int64), 0, _limit(rule, spec))
+    return Decider(rule, spec, *exponentials(spec, rule.temperature), 0)
 
 
-def exponentials(spec: TensorSpec, temperature: float) -> IntArray:
-    """Return E as int64; it ends where E would be 0, or where no two codes are further apart.
-
-    Raises:
-        ExportError: it would have more than MOST_ENTRIES entries.
-    """
+def exponentials(spec: TensorSpec, temperature: float) -> tuple[IntArray, int]:
+    """Return E as int64, up to where it is 0 or no two codes are further apart, and the shift of distances."""
     fmt, step = find_format(spec.format), _step(spec) / temperature
     apart = fmt.units_of_ordinal(fmt.max_ordinal) - fmt.units_of_ordinal(fmt.min_ordinal)
     reach = min(apart, math.ceil(math.log(2 * ONE) / step)) + 1
-    if reach > MOST_ENTRIES:
-        raise ExportError(
-            f"the outputs have format {spec.format} with steps of {_step(spec):.3g}: a rule needs a table of {reach} "
-            f"entries, {MOST_ENTRIES} are the most. Give the output a coarser format, such as int8, or use max_logit."
-        )
-    found: IntArray = np.rint(ONE * np.exp(-step * np.arange(reach))).astype(np.int64)
-    return found
+    shift = max(0, math.ceil(math.log2(reach / MOST_ENTRIES)))
+    places = np.arange((reach >> shift) + 1 if shift else reach, dtype=np.float64) * 2.0**shift
+    found: IntArray = np.rint(ONE * np.exp(-step * places)).astype(np.int64)
+    return found, shift
 
 
 def is_sure(ready: Decider, codes: Array) -> Array:
@@ -102,22 +99,23 @@ def scores(ready: Decider, codes: Array) -> FloatArray:
         zero = ready.spec.zero
         return np.asarray((units.max(axis=1) - zero) * _step(ready.spec), np.float64)
     if ready.rule.score == "entropy":
-        return _certainty(_terms(ready.table, units))
+        return _certainty(_terms(ready, units))
     part, total = _ratio(ready, units)
     return np.asarray(part / total, np.float64)
 
 
 def _ratio(ready: Decider, units: IntArray) -> tuple[IntArray, IntArray]:
     """Return the integers whose ratio is the score."""
-    terms = np.sort(_terms(ready.table, units), axis=1)
+    terms = np.sort(_terms(ready, units), axis=1)
     second = terms[:, -2] if ready.rule.score == "difference" and terms.shape[1] > 1 else 0
     return terms[:, -1] - second, terms.sum(axis=1)
 
 
-def _terms(table: IntArray, units: IntArray) -> IntArray:
-    distance = units.max(axis=1, keepdims=True) - units
-    inside = distance < len(table)
-    return np.asarray(np.where(inside, table[np.where(inside, distance, 0)], 0), np.int64)
+def _terms(ready: Decider, units: IntArray) -> IntArray:
+    table, half = ready.table, (1 << ready.shift) >> 1
+    entry = (units.max(axis=1, keepdims=True) - units + half) >> ready.shift
+    inside = entry < len(table)
+    return np.asarray(np.where(inside, table[np.where(inside, entry, 0)], 0), np.int64)
 
 
 def _certainty(terms: IntArray) -> FloatArray:

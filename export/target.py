@@ -67,14 +67,31 @@ class Capability:
     symmetric: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """The written parts of a bundle with rules: `stem` is what names begin with, `combine` whose answer counts.
+
+    `facts` are those of the parts, in the same order.
+    """
+
+    stem: str
+    parts: tuple[Source, ...]
+    facts: tuple[Facts, ...]
+    combine: str
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A family of devices. `write(source, folder)` writes the files of one part into an existing empty folder."""
+    """A family of devices. `write(source, folder)` writes the files of one part into an existing empty folder.
+
+    `join(joint, folder)` writes what decides between parts into the bundle's own folder; None: an application has to.
+    """
 
     name: str
     summary: str
     capability: Capability
     write: Callable[[Source, Path], Facts]
+    join: Callable[[Joint, Path], None] | None = None
 
 
 def check_name(name: str) -> str:

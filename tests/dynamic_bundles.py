@@ -8,11 +8,12 @@ import numpy as np
 
 from edge.split import cut
 from export.bundle import BundleSpec
-from export.manifest import INPUT
+from export.decide import decider, scores
+from export.manifest import INPUT, tensor_spec
 from export.preprocess import Preprocess
 from export.rule import rule
 from export.target import Source
-from quant.formats import Array
+from quant.formats import Array, Format
 from quant.graph import Graph
 from quant.program import lower
 from quant.reference import fast_dot, run
@@ -72,3 +73,13 @@ def filtered(threshold: float = 0.3, count: int = COUNT) -> BundleSpec:
     judge = cut(toy_graph(seed=3), "a")[1]
     drop = part("judge", named(judge, "judge"), first.outputs, after=rule("max_probability", threshold, action="drop"))
     return spec(first, drop, part("rest", named(rest, "rest"), first.outputs, source="stem"))
+
+
+def in_format(fmt: Format, score: str, count: int = COUNT) -> BundleSpec:
+    """A cascade of two networks in a format, whose threshold is the middle of the first one's scores."""
+    a, b = named(toy_graph(fmt, seed=0), "a"), named(toy_graph(fmt, seed=8), "b")
+    codes = random_codes(a, count)
+    first = part("a", a, codes)
+    levels = scores(decider(rule(score, 0.5), tensor_spec(a, a.output)), first.outputs)
+    asked = replace(first, after=rule(score, float(np.median(levels))))
+    return spec(asked, part("b", b, codes, source=INPUT, after=rule(score, -np.inf)), combine="surer")

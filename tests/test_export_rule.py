@@ -88,12 +88,19 @@ def test_a_rounded_threshold_lets_nothing_pass_that_was_refused():
 
 
 def test_the_table_ends_where_nothing_is_left():
-    table = exponentials(INT8, 1.0)
-    assert table[0] == ONE and len(table) <= 256 and (np.diff(table) <= 0).all()
-    fine = TensorSpec((1, 10), "int16", 1e-4, 0)
-    with pytest.raises(ExportError, match=f"{MOST_ENTRIES} are the most"):
-        exponentials(fine, 1.0)
-    decider(rule("max_logit", 0.5), fine)  # needs no table
+    table, shift = exponentials(INT8, 1.0)
+    assert table[0] == ONE and shift == 0 and len(table) <= 256 and (np.diff(table) <= 0).all()
+
+
+@pytest.mark.parametrize("name", ["int16", "e4m3", "e5m2"])
+def test_fine_formats_have_a_short_table_and_nearly_the_same_scores(name):
+    fmt = find_format(name)
+    spec = TensorSpec((1, 10), name, float(np.float32(6.0 / fmt.max)), 0)
+    ready = decider(rule("max_probability", 0.5), spec)
+    assert ready.shift > 0 and len(ready.table) <= MOST_ENTRIES + 1
+    codes = draw_codes(spec, 500)
+    found, exact = scores(ready, codes), in_float(spec, codes, "max_probability", 1.0)
+    np.testing.assert_allclose(found, exact, rtol=3e-3)
 
 
 @pytest.mark.parametrize("score", SCORES)
