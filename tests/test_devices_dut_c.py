@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -182,3 +183,36 @@ def test_other_scenarios_and_a_firmware_in_the_wrong_mode_are_refused(tmp_path):
     (plan,) = plans(made, HOST_C, windows=1, window_s=0.01)
     with on_terminal(tmp_path / "dut" / "toy_dut") as port, pytest.raises(DeviceError, match="built for energy mode"):
         profile_dut(plan, f"serial://{port}")
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))), reason="no arm-none-eabi-gcc or QEMU here"
+)
+@pytest.mark.parametrize("act", ["int8", "e4m3"])
+def test_a_bare_cortex_m_with_a_uart_of_its_own(tmp_path, act):
+    """The example's firmware: registers of a UART and a timer, no operating system, the reference's very codes."""
+    made = bundle(tmp_path / "b", spec(act=find_format(act)))
+    write_package(made, find_form("dut"), tmp_path / "dut")
+    example = ROOT / "examples" / "dut_mps2"
+    macros = ('-DNETWORK_DUT="toy_dut.h"', "-DNETWORK(x)=toy_dut_##x", '-DTOY_DUT_PROFILE="mps2, simulated"')
+    build = ("arm-none-eabi-gcc", *STRICT, "-Os", "-mcpu=cortex-m4", "-mthumb", "--specs=nano.specs", "-nostartfiles")
+    sources = ("-I.", str(example / "main.c"), "toy.c", "toy_dut.c", "-o", "toy.elf")
+    subprocess.run([*build, "-T", str(example / "mps2.ld"), *macros, *sources], cwd=tmp_path / "dut", check=True)
+    command = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "pty"]
+    elf = ["-kernel", str(tmp_path / "dut" / "toy.elf")]
+    with subprocess.Popen([*command, *elf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as qemu:
+        try:
+            assert qemu.stdout is not None
+            said = qemu.stdout.readline()
+            port = re.search(r"/dev/pts/\d+", said)
+            assert port is not None, said
+            dut = open_dut(f"serial://{port[0]}")
+            assert dut.greet() == "toy"
+            assert dut.profile() == ("mps2, simulated", "toy")
+            found = accuracy(dut, load_vectors(made.parts[0].folder))
+            assert (found.exact, found.vectors) == (8, 8) and found.labels > 1
+            before, after = dut.timestamp(), dut.timestamp()
+            assert before is not None and after is not None and before < after
+            dut.close()
+        finally:
+            qemu.kill()

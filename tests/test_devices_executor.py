@@ -122,7 +122,7 @@ def test_a_lab_file(tmp_path):
     assert (lab.name, lab.scenarios, lab.inventory) == ("nightly", ("offline",), tmp_path / "mine.toml")
     assert [path.name for path in lab.bundles] == ["b1", "b2"]
     assert lab.plan == {"windows": 10, "window_s": 1.0, "warmup_s": 0.3, "images": 2, "complete": False}
-    assert lab.slots == {"null": 3, "mps2-an386": 1}
+    assert lab.slots == {"null": 3}
     assert read_lab(lab_file(tmp_path)).scenarios == ("single-stream",)
 
 
@@ -169,9 +169,26 @@ def test_the_jobs_of_a_lab(tmp_path):
         for board, scenario in (("null", "single-stream"), ("null", "offline"), ("mps2-an386", "single-stream"))
     ]
     assert len({j.id for j in sweep.jobs}) == 6
+    assert sweep.slots == {"null": 1, "host-ort": 1, "mps2-an386": 1}
     assert sweep.left_out == tuple(f"{name} is for arm-m; host-ort runs host" for name in ("b2", "b5"))
     again = plan_sweep(read_lab(lab_file(tmp_path, text)))
     assert [j.id for j in again.jobs] == [j.id for j in sweep.jobs]
+
+
+def test_boards_of_the_inventory_in_a_lab(tmp_path):
+    bundle(tmp_path / "b", spec())
+    (tmp_path / "mine.toml").write_text(
+        '[boards.shed]\nextends = "host-c"\nuri = "local://"\ntriple = "x86_64-linux-gnu"\nslots = 3\n'
+        '[boards.nucleo]\nuri = "serial:///dev/ttyACM0"\n'
+    )
+    text = 'bundles = ["b"]\nboards = ["shed", "nucleo"]\ninventory = "mine.toml"\n'
+    sweep = plan_sweep(read_lab(lab_file(tmp_path, text)))
+    assert [(j.board, j.transport, j.inventory) for j in sweep.jobs] == [
+        ("shed", "shell", str(tmp_path / "mine.toml")),
+        ("nucleo", "serial", str(tmp_path / "mine.toml")),
+    ]
+    assert sweep.slots == {"shed": 3, "nucleo": 1}
+    assert plan_sweep(read_lab(lab_file(tmp_path, text + "[slots]\nshed = 2"))).slots["shed"] == 2
 
 
 def test_labs_without_jobs_and_with_twins(tmp_path):

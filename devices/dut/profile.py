@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from devices.dut.accuracy import Accuracy, Vectors, accuracy, load_vectors
 from devices.dut.board import silent_conditions
-from devices.dut.driver import Dut
+from devices.dut.driver import Dut, seconds
 from devices.dut.energy import energy, enough_here
 from devices.dut.port import Address, Port, open_port, parse_address
 from devices.dut.simulate import SIMULATED
@@ -51,6 +51,7 @@ def profile_dut(
     say: Say = lambda _: None,
     meter: Meter | None = None,
     open_line: Callable[[Address], Port] = open_port,
+    clock: Callable[[], float] = seconds,
 ) -> Profiled:
     """Run a plan on the device at `uri`; its windows and their length are the rule, MLPerf Tiny's being 5 of 10 s.
 
@@ -62,6 +63,7 @@ def profile_dut(
         say: told what is being done.
         meter: sees the edges of the device's pin, for a firmware in energy mode; None measures latency alone.
         open_line: opens the port; tests give another one.
+        clock: seconds; tests give another one.
 
     Raises:
         DeviceError: the device cannot be reached, breaks the protocol or the rule, or runs another network.
@@ -69,7 +71,7 @@ def profile_dut(
     address = parse_address(uri)
     if plan.scenario != SINGLE_STREAM.name or plan.loadgen or plan.versus is not None:
         raise DeviceError(f"board '{plan.board}' runs one inference after another: only {SINGLE_STREAM.name}.")
-    dut = Dut(open_line(address), address.bridged)
+    dut = Dut(open_line(address), address.bridged, clock)
     rule = Rule(plan.windows, plan.window_s, MLPERF.warmup)
     try:
         vectors = load_vectors(plan.folder, plan.images)

@@ -10,7 +10,7 @@ inventory = "boards.toml"                     # a person's own boards; the usual
 windows = 10
 window_s = 0.2
 
-[slots]                                       # jobs of a board at once, 1 by default
+[slots]                                       # jobs of a board at once; else what the inventory says, or 1
 mps2-an386 = 2
 """
 
@@ -41,7 +41,7 @@ class Lab:
         bundles: folders, absolute.
         boards, scenarios: by name.
         plan: `windows`, `window_s`, `warmup_s`, `images`, `complete` of every job.
-        slots: jobs at once, by board.
+        slots: jobs at once, by board, where the file says so.
         inventory: the file with a person's own boards, absolute, or None.
     """
 
@@ -153,4 +153,4 @@ def _slots(table: Mapping[str, Any], boards: tuple[str, ...], path: Path) -> dic
     for board, count in given.items():
         if type(count) is not int or not 1 <= count <= MAX_SLOTS:
             raise DeviceError(f"{path}: [slots] {board} is {count!r}; it must be a whole number from 1 to {MAX_SLOTS}.")
-    return {board: given.get(board, 1) for board in boards}
+    return dict(given)

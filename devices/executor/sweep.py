@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from devices.board import Board
@@ -21,10 +21,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The jobs of a lab, and why other pairs of bundle and board are none."""
+    """The jobs of a lab, why other pairs of bundle and board are none, and how many jobs a board runs at once."""
 
     jobs: tuple[Job, ...]
     left_out: tuple[str, ...]
+    slots: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -45,8 +46,9 @@ def plan_sweep(lab: Lab) -> Sweep:
         DeviceError: a board is unknown, no bundle fits any board, or two bundles are the same.
         ExportError: a bundle is damaged.
     """
-    found = (find_any(name, lab.inventory) for name in lab.boards)
+    found = tuple(find_any(name, lab.inventory) for name in lab.boards)
     boards = tuple(board.board if isinstance(board, RemoteBoard) else board for board in found)
+    own = {board.name: board.site.slots for board in found if isinstance(board, RemoteBoard)}
     jobs: dict[str, Job] = {}
     left_out = []
     for path in lab.bundles:
@@ -61,7 +63,8 @@ def plan_sweep(lab: Lab) -> Sweep:
                 jobs[job.id] = job
     if not jobs:
         raise DeviceError(f"no board of '{lab.name}' runs any of its bundles: {'; '.join(left_out)}.")
-    return Sweep(tuple(jobs.values()), tuple(left_out))
+    slots = {name: lab.slots.get(name, own.get(name, 1)) for name in lab.boards}
+    return Sweep(tuple(jobs.values()), tuple(left_out), slots)
 
 
 def _scenarios(lab: Lab, board: Board) -> tuple[str, ...]:
@@ -94,7 +97,7 @@ def run_sweep(
 
     Args:
         sweep: from `plan_sweep`.
-        lab: its name and its slots.
+        lab: its name.
         executor: runs the jobs.
         journal: where outcomes are stored; a job that is finished there is not run.
         say: told what is being done.
@@ -121,5 +124,5 @@ def run_sweep(
         progress(total - len(todo) + len(swept.finished) + len(swept.failed), total)
 
     if todo:
-        executor.run(todo, lab.slots, keep, say)
+        executor.run(todo, sweep.slots, keep, say)
     return swept
