@@ -22,7 +22,7 @@ MUTANTS = {
     "tlast comes early": (
         "m_axis_tlast <= pending && pending_last;",
         "m_axis_tlast <= pending;",
-        "tlast is wrong",
+        "tlast or tuser is wrong",
     ),
     "halves are not rounded up": ("rounding && rest > threshold", "1'b0", "vectors bit-exact"),
     "a long frame is taken": (

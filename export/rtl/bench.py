@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,12 @@ from export.rtl.layout import Layout, tensor_words
 from quant.formats import Array, Format
 
 _PER_LINE = 24
+#: Places in the bench where cores have something of their own.
+NOTHING_MORE: Mapping[str, object] = {"MEMBERS": "", "DRIVE": "", "WATCH": "", "CHECK": ""}
+_WATCH = """
+#ifdef EDGEMILL_TAP
+    write_tap();
+#endif"""
 
 
 def beats(fmt: Format, codes: Array) -> npt.NDArray[np.uint16]:
@@ -29,9 +37,28 @@ def codes_of_beats(fmt: Format, data: npt.NDArray[np.uint16]) -> Array:
     return codes
 
 
+def bench_text(values: Mapping[str, object]) -> str:
+    """Return the C++ bench of any core with the @KEY@ of its template replaced."""
+    return fill(template("bench.cpp"), {key: str(value) for key, value in values.items()})
+
+
 def bench_cpp(name: str, layout: Layout) -> str:
-    """Return the C++ bench."""
-    return fill(template("bench.cpp"), {"NAME": name, "CYCLES": str(cycles(layout))})
+    """Return the C++ bench of a sequential core; started with +tap it writes what the core writes to its memory."""
+    program = layout.program
+    taken, given = (stream_bits(program.quant(end).format) for end in (program.input, program.output))
+    port, beats_out = "m_axis", tensor_words(layout, program.output)
+    values = {
+        "CYCLES": cycles(layout),
+        "LANES": 1,
+        "LANE_BITS": taken,
+        "ANSWERS": "false",
+        "STREAMS": 1,
+        "MOST_LANES": 1,
+        "TABLE": f'    {{"{port}", 1, {given}, {beats_out}, kOutputs}},',
+        "READY": f"    top_->{port}_tready = ready[0];",
+        "SEE": f"    see(seen_[0], kStreams[0], top_->{port}_tvalid, top_->{port}_tlast, false, top_->{port}_tdata);",
+    }
+    return bench_text(NOTHING_MORE | values | {"MEMBERS": template("tap_bench.cpp"), "WATCH": _WATCH, "NAME": name})
 
 
 def makefile(name: str) -> str:
@@ -49,7 +76,6 @@ def vectors(name: str, layout: Layout, inputs: Array, outputs: Array) -> str:
         "#include <cstdint>",
         f"constexpr size_t kVectors = {len(inputs)};",
         f"constexpr size_t kIn = {tensor_words(layout, program.input)};",
-        f"constexpr size_t kOut = {tensor_words(layout, program.output)};",
         _array("kInputs", beats(program.quant(program.input).format, inputs)),
         _array("kOutputs", beats(program.quant(program.output).format, outputs)),
     ]

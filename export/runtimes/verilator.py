@@ -56,9 +56,8 @@ class VerilatorSession:
 
     def tensors(self, codes: Array) -> dict[str, Array]:
         """Return the codes of the input and of every step's output, by tensor name, as the core wrote them."""
-        path = Path(self.folder.name) / "taps.bin"
-        self._execute(codes, ("--tap", str(path)))
-        return _tensors(self.plan, path, len(codes))
+        self._execute(codes, ("+tap",))
+        return _tensors(self.plan, Path(self.folder.name) / "taps.bin", len(codes))
 
     def timed(self, codes: Array) -> Callable[[], None]:
         """Refuse: how long a simulation takes says nothing about the core.
@@ -87,7 +86,9 @@ class VerilatorSession:
         out = execute(command, folder, limit_s, f"simulation of '{self.name}'")
         data = np.fromfile(folder / "out.bin", dtype="<u2")
         result = codes_of_beats(program.quant(program.output).format, data)
-        return result.reshape(len(codes), *program.tensors[program.output].shape[1:]), [int(n) for n in out.split()]
+        clocks = [[int(clock) for clock in line.split()] for line in out.splitlines()]
+        taken = [end - begin + 1 for begin, end in clocks]
+        return result.reshape(len(codes), *program.tensors[program.output].shape[1:]), taken
 
 
 def open_session(folder: Path, name: str, graph: Graph) -> VerilatorSession | StreamSession:

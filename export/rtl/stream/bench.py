@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from export.rtl.bench import NOTHING_MORE, bench_text
 from export.rtl.decode import stream_bits
 from export.rtl.stream.plan import Design
 from export.rtl.stream.schedule import bottleneck
@@ -25,6 +26,7 @@ def bench_cpp(name: str, plan: Design, digest: str = "") -> str:
         "LANE_BITS": _input_bits(plan),
         "CYCLES": bottleneck(plan),
         "STREAMS": len(found),
+        "ANSWERS": "true",
         "MOST_LANES": max(stream.lanes for stream in found),
         "TABLE": "\n".join(
             f'    {{"{stream.port}", {stream.lanes}, {stream.lane_bits}, {stream.beats}, {_array_name(index)}}},'
@@ -40,18 +42,18 @@ def bench_cpp(name: str, plan: Design, digest: str = "") -> str:
     if plan.status:
         values["READY"] = f"    ready_ = ready;\n{values['READY']}"
     values |= _status_bench(plan, digest)
-    return filled("stream_bench.cpp", {key: str(value) for key, value in values.items()})
+    return bench_text(values)
 
 
 def _status_bench(plan: Design, digest: str) -> dict[str, str]:
     """Return what the bench has to do about status registers; nothing where there are none."""
     if not plan.status:
-        return dict.fromkeys(("STATUS", "STATUS_DRIVE", "STATUS_WATCH", "STATUS_CHECK"), "")
+        return NOTHING_MORE
     return {
-        "STATUS": filled("status_bench.cpp", {"IDENTITY": f"{IDENTITY:#010x}", "DIGEST": f"0x{digest}"}),
-        "STATUS_DRIVE": "\n    drive_registers();",
-        "STATUS_WATCH": "\n    watch_registers();",
-        "STATUS_CHECK": "\n    if (result.error.empty()) result.error = check_registers();",
+        "MEMBERS": filled("status_bench.cpp", {"IDENTITY": f"{IDENTITY:#010x}", "DIGEST": f"0x{digest}"}),
+        "DRIVE": "\n    drive_registers();",
+        "WATCH": "\n    watch_registers();",
+        "CHECK": "\n    if (result.error.empty()) result.error = check_registers();",
     }
 
 
