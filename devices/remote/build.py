@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,22 @@ def check_cpu(cpu: str, where: str) -> str:
     if not _CPU.fullmatch(cpu):
         raise DeviceError(f"{where}: '{cpu}' is no name of a core, such as cortex-a72.")
     return cpu
+
+
+class Runners:
+    """Compiled runners, so that fifty boards of one kind take one call of the compiler. For use by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[Path, str, str, str | None], bytes] = {}
+
+    def build(self, folder: Path, name: str, output: Format, triple: Triple, cpu: str | None = None) -> bytes:
+        """Return what `build_runner` returns, compiled when it is first asked for."""
+        key = (folder, name, triple.name, cpu)
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = build_runner(folder, name, output, triple, cpu)
+            return self._made[key]
 
 
 def build_runner(folder: Path, name: str, output: Format, triple: Triple, cpu: str | None = None) -> bytes:

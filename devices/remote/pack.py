@@ -13,7 +13,7 @@ from devices.inventory import RemoteBoard
 from devices.part_files import load_graph, load_vectors
 from devices.plan import Plan
 from devices.remote.archive import Archive, File, pack
-from devices.remote.build import build_runner
+from devices.remote.build import Runners
 from devices.scenario import find_scenario
 from devices.timing import MAX_SAMPLES
 from export.c99.layout import to_c
@@ -45,7 +45,13 @@ class Channel:
     path: str
 
 
-def packed(plan: Plan, remote: RemoteBoard, channels: tuple[Channel, ...] = (), idle_s: float = 0.0) -> Packed:
+def packed(
+    plan: Plan,
+    remote: RemoteBoard,
+    channels: tuple[Channel, ...] = (),
+    idle_s: float = 0.0,
+    runners: Runners | None = None,
+) -> Packed:
     """Pack a plan for a board.
 
     Args:
@@ -53,6 +59,7 @@ def packed(plan: Plan, remote: RemoteBoard, channels: tuple[Channel, ...] = (), 
         remote: where; says which runner.
         channels: files that the runner reads all the while.
         idle_s: how long the board rests before the warm-up, for net energy.
+        runners: what was compiled before.
 
     Raises:
         DeviceError: the plan asks for what a remote runner does not do, the part lacks files, or does not compile.
@@ -64,7 +71,7 @@ def packed(plan: Plan, remote: RemoteBoard, channels: tuple[Channel, ...] = (), 
     inputs, outputs = (codes[:MAX_VECTORS] for codes in load_vectors(plan.folder, graph))
     options = (*_options(plan), *_sensing(channels, idle_s))
     if remote.kind.runner == "c":
-        return _c_job(plan, remote, graph, inputs, outputs, options)
+        return _c_job(plan, remote, runners or Runners(), graph, inputs, outputs, options)
     return _python_job(plan, remote, graph, inputs, outputs, options)
 
 
@@ -91,11 +98,17 @@ def _sensing(channels: tuple[Channel, ...], idle_s: float) -> tuple[str, ...]:
 
 
 def _c_job(
-    plan: Plan, remote: RemoteBoard, graph: Graph, inputs: Array, outputs: Array, options: tuple[str, ...]
+    plan: Plan,
+    remote: RemoteBoard,
+    runners: Runners,
+    graph: Graph,
+    inputs: Array,
+    outputs: Array,
+    options: tuple[str, ...],
 ) -> Packed:
     if remote.triple is None:
         raise DeviceError(f"{remote.name}: the C runner needs a triple.")
-    runner = build_runner(plan.folder, plan.files, graph.quant(graph.output).format, remote.triple, remote.cpu)
+    runner = runners.build(plan.folder, plan.files, graph.quant(graph.output).format, remote.triple, remote.cpu)
     vectors = c_order(graph, graph.input, inputs).tobytes() + c_order(graph, graph.output, outputs).tobytes()
     files = (File("runner", runner, program=True), File("vectors.bin", vectors))
     return Packed(pack(files), ("./runner", "--vectors", "vectors.bin", *options))

@@ -11,10 +11,12 @@ from pathlib import Path
 from devices import conditions
 from devices.errors import DeviceError
 from devices.inventory import RemoteBoard
+from devices.jetson import identity, probe
 from devices.remote import scripts
 from devices.remote.job import Hands
 from devices.remote.link import Say, Steady
 from devices.remote.reach import Opener, ask, fetch, open_link, steady_link
+from export.jetson_profiles import find_profile
 
 #: A probe gives up early: somebody waits for it.
 ATTEMPTS = 2
@@ -57,18 +59,19 @@ async def _describe(steady: Steady, remote: RemoteBoard) -> str:
         raise DeviceError(f"lacks {', '.join(said.lacks)}")
     if remote.triple is not None and said.machine not in remote.triple.machines:
         raise DeviceError(f"is a machine of kind '{said.machine}'; the inventory says {remote.triple.name}")
-    runtime = await _runtime(steady, remote)
     with tempfile.TemporaryDirectory(prefix="edgemill-") as scratch:
-        await fetch(steady, remote, ("proc/cpuinfo", "proc/device-tree/model"), Path(scratch))
-        model = conditions.cpu_model(Path(scratch))
+        await fetch(steady, remote, ("proc/cpuinfo", *identity.GLOBS), Path(scratch))
+        model, jetson = conditions.cpu_model(Path(scratch)), identity.identify(Path(scratch))
+    runtime = await _runtime(steady, remote, jetson)
     return f"{said.machine}, {model}, {runtime}"
 
 
-async def _runtime(steady: Steady, remote: RemoteBoard) -> str:
+async def _runtime(steady: Steady, remote: RemoteBoard, jetson: identity.Identity) -> str:
     if remote.kind.runner == "c":
         return "the static C runner"
     if remote.kind.runner == "trtexec":
-        return "trtexec is looked for when something runs"
+        profile = find_profile(remote.kind.name)
+        return await probe.describe(steady, remote.site, profile, jetson, remote.trtexec)
     site = (remote.site.boot_id, remote.site.folder)
     answer = await steady.run(scripts.PYTHON, (*site, remote.python, remote.kind.runtime))
     lines = answer.out.decode(errors="replace").splitlines()[1:]

@@ -16,6 +16,7 @@ from devices.inventory import RemoteBoard
 from devices.jetson.run import run_part
 from devices.meters.rails import sysfs_files
 from devices.plan import Plan
+from devices.remote.build import Runners
 from devices.remote.energy import Wired, energy, wire
 from devices.remote.job import Hands, Job, Ran, new_name, run_job
 from devices.remote.link import Say, Steady
@@ -46,6 +47,7 @@ async def profile_board(
     hands: Hands | None = None,
     opener: Opener = open_link,
     idle_s: float = 0.0,
+    runners: Runners | None = None,
 ) -> Profiled:
     """Run a plan on a remote board.
 
@@ -56,6 +58,7 @@ async def profile_board(
         hands: clock and sleep.
         opener: opens the link.
         idle_s: how long the board rests before the warm-up where it has a meter; 0: no net energy.
+        runners: what was compiled before.
 
     Raises:
         DeviceError: the board cannot be reached, is another machine than the inventory says, lacks a command, or
@@ -66,7 +69,7 @@ async def profile_board(
     try:
         if remote.kind.runner == "trtexec":
             return await _by_trtexec(plan, remote, steady, say, hands)
-        return await _Session(plan, remote, steady, say, hands, idle_s).run()
+        return await _Session(plan, remote, steady, say, hands, idle_s, runners).run()
     finally:
         await steady.close()
 
@@ -83,12 +86,13 @@ async def profile_many(
     Returns:
         For each plan, in order, what it gave or why it gave nothing.
     """
+    runners = Runners()
     lines = {remote.name: asyncio.Lock() for _, remote in work}
 
     async def one(plan: Plan, remote: RemoteBoard) -> Profiled | DeviceError:
         async with lines[remote.name]:
             try:
-                return await profile_board(plan, remote, say, hands, opener, idle_s)
+                return await profile_board(plan, remote, say, hands, opener, idle_s, runners)
             except DeviceError as error:
                 return error
 
@@ -112,6 +116,7 @@ class _Session:
     say: Say
     hands: Hands
     idle_s: float
+    runners: Runners | None
     log: Log = field(default_factory=Log)
     wired: Wired | None = None
     unmetered: str = NO_METER
@@ -123,7 +128,7 @@ class _Session:
             await self._wire(Path(scratch) / "meter")
             channels = self.wired.channels if self.wired else ()
             # A compiler runs for seconds; other boards go on meanwhile.
-            packing = await asyncio.to_thread(packed, self.plan, self.remote, channels, self.idle_s)
+            packing = await asyncio.to_thread(packed, self.plan, self.remote, channels, self.idle_s, self.runners)
             attempts = [await self._before(Path(scratch) / "0")]
 
             async def again() -> None:

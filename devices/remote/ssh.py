@@ -140,8 +140,10 @@ class SshLink:
         import asyncssh
 
         line = command_line(script, arguments)
+        # Without data asyncssh leaves stdin open, and a server that reads it would wait for ever.
+        given: dict[str, Any] = {"input": stdin} if stdin else {"stdin": asyncssh.DEVNULL}
         try:
-            done = await asyncio.wait_for(self.connection.run(line, input=stdin, encoding=None), limit_s)
+            done = await asyncio.wait_for(self.connection.run(line, encoding=None, **given), limit_s)
         except TimeoutError as error:
             raise LinkLost(f"{self.where} did not answer within {limit_s:g} s.") from error
         except (asyncssh.Error, OSError) as error:
