@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from devices.remote.profile import Profiled, profile_many
 from devices.runtimes import find_machine
 from devices.scenario import MULTI_STREAM, OFFLINE
 from devices.state import Conditions
+from devices.stopping import run_stoppable
 from devices.synthesis.flow import silent
 from devices.synthesised import read_synthesis
 from devices.worker import versions
@@ -93,7 +93,7 @@ def profile_all(
             f"meter '{metering.meter}' reads this machine, but {far[0][1].name} is another one. Name its meter in the "
             "inventory, or leave --meter out."
         )
-    came = iter(asyncio.run(profile_many(far, say, idle_s=metering.idle_s)) if far else ())
+    came = iter(run_stoppable(profile_many(far, say, idle_s=metering.idle_s)) if far else ())
     return tuple(
         _brought(plan, board, next(came), started)
         if isinstance(board, RemoteBoard)

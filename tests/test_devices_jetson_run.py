@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ from devices.remote.link import Link, Steady
 from devices.state import Conditions
 from export.jetson_profiles import NANO, ORIN, ORIN_JETPACK5, ORIN_JETPACK60, ORIN_JETPACK72, THOR, XAVIER, Profile
 from export.targets import TARGETS
+from tests.house import ROOT
 from tests.jetson_board import bundle_part, source_of, symmetric_toy
 from tests.jetson_stand_ins import stand_in_power, stand_in_trtexec, state_of
 
@@ -296,3 +301,30 @@ def test_a_jetson_that_runs_edgemill_itself(tmp_path: Path, monkeypatch: pytest.
     assert dict(found.versions) == {"tensorrt": "10.3.0"}
     assert found.conditions.power_mode == "MODE_15W_6CORE (2)"
     assert from_json(to_json(found)) == found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_command_that_is_stopped_puts_power_and_clocks_back(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C, kill, and a terminal that closes, while trtexec works; then the command ends as a stopped one does."""
+    plan_for(ORIN, tmp_path / "bundle", tested=True)
+    board = Board(tmp_path / "board", ORIN)
+    command = [sys.executable, "-m", "edge.cli", "profile", str(tmp_path / "bundle"), "--board", "jetson"]
+    process = subprocess.Popen(
+        [*command, "--power-mode", "0", "--max-clocks"],
+        env={**board.environment, "FAKE_TRTEXEC": "hang=60", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        while not list((tmp_path / "board").rglob("hanging")):
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        assert state_of(board.state) == ("0", "max")
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == (1 if number is signal.SIGINT else -number), said
+    assert b"Traceback" not in said
+    assert state_of(board.state) == ("2", "dynamic")

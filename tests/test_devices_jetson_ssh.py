@@ -22,7 +22,7 @@ from devices.measurement_record import from_json, from_record, to_json
 from devices.remote.job import Hands
 from devices.remote.profile import Profiled, profile_board
 from edge.cli import main
-from export.jetson_profiles import ORIN
+from export.jetson_profiles import NANO, ORIN
 from tests.jetson_stand_ins import stand_in_power, stand_in_trtexec, state_of
 from tests.sshd import Server, running
 from tests.test_devices_jetson_run import plan_for, quick
@@ -35,7 +35,7 @@ def board(tmp_path: Path) -> Iterator[tuple[Server, Path]]:
     folder.mkdir()
     stand_in_trtexec(tools, ORIN)
     state = stand_in_power(tools)
-    with running(folder, f"SetEnv=PATH={tools}:/usr/bin:/bin:/usr/sbin:/sbin") as server:
+    with running(folder, PATH=f"{tools}:/usr/bin:/bin:/usr/sbin:/sbin") as server:
         yield server, state
 
 
@@ -116,6 +116,24 @@ def test_a_board_without_trtexec_is_an_error_for_its_plan_only(board: tuple[Serv
     (failed,) = runner.profile_all([(plan, remote)])
     assert isinstance(failed, DeviceError)
     assert "install JetPack's TensorRT" in str(failed)
+
+
+def test_a_probe_says_what_the_board_has(board: tuple[Server, Path], tmp_path: Path) -> None:
+    """TensorRT and power mode without running a part; without trtexec, or with another generation, it is of no use."""
+    server, _ = board
+    words = ["boards", "--probe", "--json", "--boards", str(inventory(server, tmp_path))]
+    said = []
+    for profile in (ORIN, NANO, None):
+        if profile is None:
+            (tmp_path / "bin" / "trtexec").unlink()
+        else:
+            stand_in_trtexec(tmp_path / "bin", profile)
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == (0 if profile is ORIN else 1)
+        said.append(next(record["here"] for record in json.loads(done.stdout) if record["name"] == "my-orin"))
+    assert "TensorRT 10.3.0, power mode MODE_15W_6CORE (2)" in said[0]
+    assert "it has TensorRT 8.2.1; parts for jetson are written for 10.3" in said[1]
+    assert "no trtexec at" in said[2]
 
 
 def test_the_command_profiles_a_jetson_of_the_inventory(board: tuple[Server, Path], tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import tempfile
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from devices.remote.job import Hands, Job, Site, new_name, run_job
 from devices.remote.link import Link, Say, Steady
 from devices.scenario import SINGLE_STREAM
 from devices.state import Conditions
+from devices.stopping import run_stoppable
 from export.jetson_profiles import Profile, find_profile
 from export.jetson_script import run_flags
 from export.jetson_shell import build_script, profile_script, run_script
@@ -42,7 +42,7 @@ def run_here(plan: Plan, say: Say, site: Site | None = None) -> tuple[Found, Con
     async def connect() -> Link:
         return HereLink()
 
-    return asyncio.run(run_part(Steady("this machine", connect, say), site or Site(), plan, say))
+    return run_stoppable(run_part(Steady("this machine", connect, say), site or Site(), plan, say))
 
 
 async def run_part(
