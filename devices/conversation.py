@@ -29,13 +29,19 @@ _AFTER = {
 
 @dataclass(slots=True)
 class Log:
-    """The records of one runner, in order."""
+    """The records of one runner, in order; the last one in the order of `_AFTER`, and how many windows there were."""
 
     records: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    last: str | None = None
+    windows: int = 0
 
     def of(self, kind: str, side: str | None = None) -> list[dict[str, Any]]:
         """Return the fields of every record of one type, of one side where that is given."""
         return [r for found, r in self.records if found == kind and (side is None or r["side"] == side)]
+
+    def is_warm(self, side: str) -> bool:
+        """Whether a part of this side was warm; such records stand near the beginning."""
+        return any(kind == "warm" and record["side"] == side for kind, record in self.records)
 
     def add(self, line: str | bytes, who: str) -> str:
         """Read the next line; return its type.
@@ -52,12 +58,13 @@ class Log:
             raise DeviceError(f"{who}: {record['message']}")
         _check_order(self, kind, record)
         self.records.append((kind, record))
+        self.last = self.last if kind in _ANYWHERE else kind
+        self.windows += kind == "window"
         return kind
 
 
 def _check_order(log: Log, kind: str, record: dict[str, Any]) -> None:
-    said = [known for known, _ in log.records if known not in _ANYWHERE]
-    last = said[-1] if said else None
+    last = log.last
     if kind in _ANYWHERE:
         if last in (None, "hello", "end"):
             raise DeviceError(f"the worker sent '{kind}' after '{last}'.")
@@ -72,12 +79,12 @@ def _check_order(log: Log, kind: str, record: dict[str, Any]) -> None:
 
 
 def _check_window(log: Log, kind: str, record: dict[str, Any]) -> None:
-    windows = len(log.of("window"))
+    windows = log.windows
     if (kind == "window" and record["i"] != windows) or (kind == "end" and record["windows"] != windows):
         raise DeviceError(f"the worker's '{kind}' record does not fit the {windows} windows it sent before.")
     if kind == "window" and not (record["samples_ns"] and record["samples_per_query"] > 0):
         raise DeviceError(f"window {windows} of the worker holds no samples.")
-    if kind == "window" and not log.of("warm", record["side"]):
+    if kind == "window" and not log.is_warm(record["side"]):
         raise DeviceError(f"window {windows} of the worker is of side '{record['side']}', which was never warm.")
 
 
