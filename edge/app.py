@@ -17,6 +17,7 @@ import numpy.typing as npt
 from edge.errors import EdgeError
 from edge.image_input import raw_image
 from export.bundle_read import Bundle, read_bundle
+from export.dynamic import DROPPED, Answers, run_parts
 from export.runtimes.session import Runtime, Session
 from quant.formats import Array
 from quant.program import Program, lower
@@ -31,9 +32,12 @@ Image = str | Path | Array
 
 
 class Answer(NamedTuple):
-    """The label with the greatest score, and the score of every label, float32 in the order of the labels."""
+    """The label with the greatest score, and the score of every label, float32 in the order of the labels.
 
-    label: str
+    Where a filter dropped the input, `label` is None and scores are 0.
+    """
+
+    label: str | None
     scores: npt.NDArray[np.float32]
 
 
@@ -86,25 +90,27 @@ class Classifier:
 
     def _answers(self, raw: Array) -> list[Answer]:
         """Raw values [N, height, width, channels] to answers."""
-        manifest, quant = self.bundle.manifest, self._programs[-1].quant(self._programs[-1].output)
-        codes = self._codes(raw).reshape(len(raw), -1)
-        best = quant.format.to_ordinals(codes).argmax(axis=1)
-        values = dequantise(quant, codes)
-        scores = softmax(values) if manifest.postprocess == "softmax" else values
-        return [Answer(manifest.labels[k], row) for k, row in zip(best, scores, strict=True)]
-
-    def _codes(self, raw: Array) -> Array:
         first = self._programs[0]
         shape = first.tensors[first.input].shape
         x = self.bundle.manifest.preprocess.input_for(raw.transpose(0, 3, 1, 2), shape)
-        codes = quantise_input(first.quant(first.input), x)
+        found = run_parts(self.bundle.manifest, self._run, quantise_input(first.quant(first.input), x))
+        return [self._answer(found, row) for row in range(len(raw))]
+
+    def _run(self, index: int, codes: Array) -> Array:
+        """Run one part."""
         if self._sessions:
-            for session in self._sessions:
-                codes = session.run(codes)
-            return codes
-        for program in self._programs:
-            codes = run(program, codes, fast_dot)[program.output]
-        return codes
+            return self._sessions[index].run(codes)
+        program = self._programs[index]
+        return run(program, codes, fast_dot)[program.output]
+
+    def _answer(self, found: Answers, row: int) -> Answer:
+        manifest, part = self.bundle.manifest, int(found.part[row])
+        if part == DROPPED:
+            return Answer(None, np.zeros(len(manifest.labels), np.float32))
+        program = self._programs[part]
+        values = dequantise(program.quant(program.output), found.outputs[part][row].reshape(1, -1))
+        scores = softmax(values) if manifest.postprocess == "softmax" else values
+        return Answer(manifest.labels[found.label[row]], scores[0])
 
 
 def load(bundle: str | Path, runtime: str | None = None) -> Classifier:

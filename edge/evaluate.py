@@ -10,6 +10,8 @@ from devices.run_record import Accuracy
 from edge.dataset import Dataset
 from edge.errors import EdgeError
 from export.bundle_read import Bundle
+from export.dynamic import run_parts
+from export.parity_rules import runtime_answers
 from export.runtimes.session import Runtime
 from quant.formats import Array
 from quant.graph import Graph
@@ -97,19 +99,17 @@ def code_labels(graph: Graph, codes: Array) -> Array:
 def bundle_labels(bundle: Bundle, runtime: Runtime | None, x: Array) -> Array:
     """Return the labels of a bundle: executed by a runtime, or by the reference when `runtime` is None.
 
-    The parts run in order; each hands its codes to the next.
+    Each part runs for the inputs that need it; -1 where a filter dropped the input.
     """
-    codes = quantise_input(bundle.parts[0].graph.quant(bundle.parts[0].graph.input), x)
-    for part in bundle.parts:
-        if runtime is None:
-            codes = np.concatenate(list(reference_codes(part.graph, codes)))
-            continue
-        session = runtime.open(part.folder, part.stem, part.graph)
-        try:
-            codes = session.run(codes)
-        finally:
-            session.close()
-    return code_labels(bundle.parts[-1].graph, codes)
+    first = bundle.parts[0].graph
+    codes = quantise_input(first.quant(first.input), x)
+    if runtime is not None:
+        return runtime_answers(bundle, runtime, codes).label
+
+    def execute(index: int, given: Array) -> Array:
+        return np.concatenate(list(reference_codes(bundle.parts[index].graph, given)))
+
+    return run_parts(bundle.manifest, execute, codes).label
 
 
 def compare_labels(truth: Array, float_guess: Array, quantised_guess: Array) -> Accuracy:

@@ -22,6 +22,7 @@ import numpy as np
 from export.bundle_read import Bundle, BundlePart
 from export.errors import ExportError
 from export.parity_labels import labels_of, stream_fault
+from export.parity_rules import defined_answers, differences, runtime_answers, same_labels, variety
 from export.parity_slack import allowed_steps, behind_clamps, rounding_depth
 from export.runtimes.session import Runtime, Session
 from quant.errors import QuantError
@@ -286,7 +287,7 @@ def _codes(layer: LayerDifference) -> str:
 
 
 def check_bundle(bundle: Bundle, runtimes: Sequence[Runtime], vectors: int | None = None) -> tuple[Parity, ...]:
-    """Execute every part of a bundle on every runtime, and several parts also as a chain (codes handed on)."""
+    """Execute every part of a bundle on every runtime, and several parts together: as a chain, or by their rules."""
     results = [check_part(part, runtime, vectors) for runtime in runtimes for part in bundle.parts]
     if len(bundle.parts) > 1:
         results += [_check_chain(bundle, runtime, vectors) for runtime in runtimes if runtime.exact]
@@ -299,9 +300,32 @@ def _check_chain(bundle: Bundle, runtime: Runtime, vectors: int | None) -> Parit
     if missing is not None:
         return Parity(name, runtime.name, "not run", missing)
     try:
-        return _compare_chain(bundle, runtime, vectors, name)
+        compare = _compare_answers if bundle.manifest.is_dynamic else _compare_chain
+        return compare(bundle, runtime, vectors, name)
     except (ExportError, QuantError) as error:
         return Parity(name, runtime.name, "wrong", str(error))
+
+
+def _compare_answers(bundle: Bundle, runtime: Runtime, vectors: int | None, name: str) -> Parity:
+    """Compare who answers and what, where rules decide what runs."""
+    codes = bundle.parts[0].inputs[:vectors]
+    expected, found = defined_answers(bundle, codes), runtime_answers(bundle, runtime, codes)
+    frames, differing = differences(expected, found)
+    labels = variety(expected)
+    verdict = Verdict("bit-exact", "") if labels > 1 else Verdict("inconclusive", "every input gets the same label")
+    if frames or differing:
+        verdict = Verdict("wrong", f"{frames} of {len(codes)} inputs are answered otherwise, {differing} codes differ")
+    return Parity(
+        part=name,
+        runtime=runtime.name,
+        status=verdict.status,
+        reason=verdict.reason,
+        vectors=len(codes),
+        labels=labels,
+        differing=differing,
+        total=sum(output.size for output in expected.outputs),
+        top1_agreement=same_labels(expected, found),
+    )
 
 
 def _compare_chain(bundle: Bundle, runtime: Runtime, vectors: int | None, name: str) -> Parity:

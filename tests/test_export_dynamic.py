@@ -143,3 +143,63 @@ def test_a_changed_manifest_is_refused(tmp_path, change, message):
     change(record)
     with pytest.raises(ExportError, match=message):
         from_record(record, "here")
+
+
+def test_a_runtime_that_is_exact_answers_as_defined(tmp_path):
+    from export.parity import check_bundle
+    from export.runtimes import c_host
+
+    if c_host.RUNTIME.missing():
+        pytest.skip(c_host.RUNTIME.missing())
+    for name, spec in (("exits", exits()), ("cascade", cascade()), ("filter", filtered())):
+        bundle = write_bundle(tmp_path / name, spec, HOST)
+        *parts, together = check_bundle(bundle, (c_host.RUNTIME,))
+        assert [item.status for item in parts] == ["bit-exact"] * len(bundle.parts)
+        assert (together.part, together.status) == ("+".join(p.name for p in bundle.parts), "bit-exact")
+        assert together.labels > 1 and together.top1_agreement == 1.0
+
+
+def test_a_runtime_that_answers_otherwise_is_wrong(tmp_path):
+    from export.parity import check_bundle
+    from export.runtimes.session import Runtime
+
+    bundle = written(tmp_path, exits())
+
+    class Shifted:
+        """Runs the reference and moves one code of the exit."""
+
+        def __init__(self, graph):
+            self.program = lower(graph)
+
+        def run(self, codes):
+            made = run(self.program, codes, fast_dot)[self.program.output].copy()
+            made[:, 0] ^= self.program.output == "y"
+            return made
+
+        def tensors(self, codes):
+            return {self.program.output: self.run(codes)}
+
+        def close(self):
+            """Nothing to free."""
+
+    shifted = Runtime("shifted", "arm-m", exact=True, missing=lambda: None, open=lambda f, n, g: Shifted(g))
+    *_, together = check_bundle(bundle, (shifted,))
+    assert together.status == "wrong" and together.differing > 0 and "answered otherwise" in together.reason
+
+
+def test_python_applications_get_the_answer_and_who_gave_it(tmp_path):
+    from edge.app import load
+    from edge.evaluate import bundle_labels
+    from quant.reference import dequantise
+
+    bundle = written(tmp_path, filtered())
+    first = bundle.parts[0].graph
+    images = dequantise(first.quant(first.input), bundle.parts[0].inputs).astype(np.float32)
+    found, _ = executed(bundle)
+    np.testing.assert_array_equal(bundle_labels(bundle, None, images), found.label)
+    with load(bundle.path, "reference") as classifier:
+        raw = np.clip(np.rint(images.transpose(0, 2, 3, 1)), 0, 255).astype(np.uint8)
+        answers = classifier.classify_all(list(raw))
+    assert len(answers) == len(raw)
+    for answer in answers:
+        assert (answer.label is None) == (not answer.scores.any())
