@@ -77,7 +77,7 @@ def test_the_added_meter_reads(added, tmp_path):
     assert meter.probe().detail == "out 2.5 W; the total is out"
     with meter.record() as recording:
         pass
-    assert recording.trace().values.tolist() == [2.5, 2.5]
+    assert set(recording.trace().values.tolist()) == {2.5}
 
 
 def test_the_added_target_writes(added, tmp_path):
