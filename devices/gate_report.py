@@ -243,7 +243,7 @@ def _figure(series: Series, metric: str) -> float | None:
 
 def to_record(report: GateReport) -> dict[str, object]:
     """Turn a report into an object that JSON can hold."""
-    entries = [{**asdict(item), "verdict": item.verdict} for item in report.entries]
+    entries = [{**asdict(item), "verdict": item.verdict, "text": sentence(item)} for item in report.entries]
     texts: Mapping[str, object] = {"baseline": report.baseline, "candidate": report.candidate}
     return {"schema": SCHEMA, **texts, "verdict": report.verdict, "entries": entries, "notes": list(report.notes)}
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks.gate_nets import equal_layers
-from devices import runner
+from devices import run_record, runner
 from devices.board import Board
 from devices.boards import BOARDS, NULL, find_board
 from devices.errors import DeviceError
@@ -32,6 +32,7 @@ from export.errors import ExportError
 from export.target import Source
 from quant import reference
 from quant.program import lower
+from tests import run_records
 from tests.bundles import plain_target, toy_spec
 from tests.measurements import CONDITIONS, measurement, steady
 from tests.toys import random_codes
@@ -386,3 +387,25 @@ def test_disturbed_runs_that_did_not_take_turns_decide_nothing(factor: float) ->
     assert "did not take turns, and LOADED_MACHINE speaks against them" in sentence(apart.entries[0])
     turns = gated([("", loaded)], [("", other)], Rule(), names=("a", "b"), interleaved=True)
     assert turns.verdict == (PASS if factor == 1.0 else FAIL)
+
+
+def test_a_pipelines_run_is_judged_scheme_by_scheme(tmp_path: Path) -> None:
+    record = run_records.full()
+    folders = []
+    for name, factor in (("old", 1.0), ("new", 1.4)):
+        folder = tmp_path / name
+        folder.mkdir()
+        changed = tuple(
+            _slower(m, factor) if m.method == "measured" and m.latency_s else m for m in record.measurements
+        )
+        (folder / "run.json").write_text(run_record.to_json(replace(record, measurements=changed)))
+        folders.append(folder)
+    same = json.loads(_run("gate", folders[0], "--baseline", folders[0], "--json").output)
+    assert {entry["verdict"] for entry in same["entries"]} <= {PASS, INCONCLUSIVE}
+    assert {"latency", "instructions", "cycles"} <= {entry["metric"] for entry in same["entries"]}
+    assert all(entry["label"] for entry in same["entries"])
+    found = _run("gate", folders[1], "--baseline", folders[0], "--metric", "latency", "--json")
+    slower = json.loads(found.output)["entries"]
+    assert slower
+    assert all(entry["judged"]["ratio"]["value"] > 1.3 for entry in slower if entry["method"] == "measured")
+    assert all(entry["text"] for entry in slower)
