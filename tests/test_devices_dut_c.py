@@ -13,10 +13,12 @@ import pytest
 from devices.boards import HOST_C
 from devices.dut.accuracy import accuracy, load_vectors
 from devices.dut.driver import open_dut
+from devices.dut.probe import probe_serial
 from devices.dut.profile import profile_dut
 from devices.dut.simulate import PROFILE, on_terminal, simulated
 from devices.dut.windows import Rule, performance
 from devices.errors import DeviceError
+from devices.inventory import serial_boards
 from devices.plan import plans
 from devices.scenario import OFFLINE
 from export.embed.packages import find_form, write_package
@@ -161,9 +163,14 @@ def test_the_profile_command_on_a_serial_board(tmp_path):
     with simulated(made) as address:
         inventory = tmp_path / "boards.toml"
         inventory.write_text(f'[boards.nucleo]\nuri = "{address}"\n')
+        (probed,) = probe_serial(serial_boards(inventory))
+        assert (probed.name, probed.usable) == ("nucleo", True)
+        assert probed.detail == f"toy: firmware '{PROFILE}', model 'toy', built for performance mode"
         words = ("--board", address, "--board", "nucleo", "--boards", str(inventory))
         done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    (probed,) = probe_serial(serial_boards(inventory))
+    assert not probed.usable and "no such port" in probed.detail
     found = json.loads(done.stdout)
     assert [item["board"] for item in found] == [address, "nucleo"]
     for item in found:

@@ -63,15 +63,18 @@ def boards(context: click.Context, boards_file: Path | None, probe: bool, as_jso
     exit code is 1 when one of them cannot be used.
     """
     from devices.boards import BOARDS
-    from devices.inventory import remote_boards
+    from devices.dut.probe import probe_serial
+    from devices.inventory import remote_boards, serial_boards
     from devices.remote.probe import probe_boards
     from devices.runtimes import missing
 
-    remotes = remote_boards(boards_file)
-    probed = probe_boards(remotes, lambda text: click.echo(text, err=True)) if probe else ()
+    remotes, serial = remote_boards(boards_file), serial_boards(boards_file)
+    asked = probe_boards(remotes, lambda text: click.echo(text, err=True)) if probe else ()
+    probed = (*asked, *probe_serial(serial)) if probe else ()
     said = {item.name: item.detail for item in probed}
     here = [(b, missing(b) or "works here") for b in BOARDS]
-    there = [(r.board, said.get(r.name, "remote; --probe asks it")) for r in remotes]
+    far = (*(remote.board for remote in remotes), *serial)
+    there = [(b, said.get(b.name, "not here; --probe asks it")) for b in far]
     rows = [
         (b.name, b.target or "any", b.method, " ".join(b.metrics), b.summary, state) for b, state in (*here, *there)
     ]
