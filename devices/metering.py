@@ -61,15 +61,20 @@ def run_metered(board: Board, root: Path, metering: Metering, run: Callable[[], 
         DeviceError: the name of the meter is unknown, a meter was named for a board that is not this machine, or as
             `run`.
     """
+    refuse_elsewhere(board, metering)
     if board.transport not in METERED:
-        if metering.meter:
-            raise DeviceError(
-                f"meter '{metering.meter}' reads this machine, but board '{board.name}' is {board.transport}; "
-                "measure energy on a local board, or leave --meter out."
-            )
         return run()
     meter = metering.find(root)
     return run() if meter is None else _beside(meter, metering, run)
+
+
+def refuse_elsewhere(board: Board, metering: Metering) -> None:
+    """Raise DeviceError where a meter was named for a board whose windows it cannot see."""
+    if metering.meter and board.transport not in METERED:
+        raise DeviceError(
+            f"meter '{metering.meter}' reads this machine beside a local board; board '{board.name}' is "
+            f"{board.transport}. {dict(board.absent).get('energy', 'Leave --meter out')}."
+        )
 
 
 def _beside(meter: Meter, metering: Metering, run: Callable[[], Found]) -> Found:

@@ -19,7 +19,7 @@ from devices.inventory import RemoteBoard
 from devices.jetson.run import run_here
 from devices.local import run_pairs, run_worker
 from devices.measurement import Measurement, Step
-from devices.metering import OWN_METER, Metering, run_metered
+from devices.metering import OWN_METER, Metering, refuse_elsewhere, run_metered
 from devices.part_files import load_graph, load_inputs
 from devices.pi import session as pi
 from devices.plan import Plan
@@ -60,6 +60,7 @@ def profile(
     """
     board, started = board or find_board(plan.board), datetime.now(UTC)
     if board.transport == "trtexec":
+        refuse_elsewhere(board, metering)
         found, state = run_here(plan, say)
         return _measurement(plan, board, found, started=started, state=state, root=root)
     if board.uri is not None:
