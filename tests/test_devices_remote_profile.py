@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import shutil
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,7 +34,8 @@ from export.bundle_read import Bundle
 from export.targets import find_target
 from tests import sshd
 from tests.bundles import toy_spec
-from tests.remote_jobs import content
+from tests.house import ROOT
+from tests.remote_jobs import content, running
 
 HERE = [triple for triple in TRIPLES if platform.machine() in triple.machines]
 pytestmark = [
@@ -129,6 +133,53 @@ def test_the_command_profiles_and_probes(server, bundle, tmp_path):
     assert here["lab-pc"].startswith(platform.machine())
     assert "nothing was sent" in here["wrong-key"]
     assert "the inventory says" in here["wrong-kind"]
+
+
+@pytest.mark.parametrize("busybox", [False, True], ids=["gnu", "busybox"])
+def test_a_board_with_nothing_but_the_commands_that_are_promised(bundle, tmp_path, busybox):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    # GNU tar calls gzip for what arrives packed; BusyBox unpacks by itself.
+    for name in (
+        "sh",
+        "tar",
+        "sha256sum",
+        "mkdir",
+        "mv",
+        "rm",
+        "setsid",
+        "tail",
+        "sync",
+        *(() if busybox else ("gzip",)),
+    ):
+        found = shutil.which("busybox" if busybox else name)
+        if found is None:
+            pytest.skip("busybox is not installed (apt-get install busybox-static)")
+        (tools / name).symlink_to(found)
+    (tmp_path / "sshd").mkdir()
+    with sshd.running(tmp_path / "sshd", PATH=str(tools)) as server:
+        (remote,) = remote_boards(inventory(server, tmp_path))
+        ran = profile_remote(short(bundle, remote), remote, print)
+    assert "codes of 4 and top-1 of 4 of 4" in ran.found.source
+    assert ran.conditions.load_before is not None
+
+
+def test_ctrl_c_takes_the_job_off_the_board(bundle, tmp_path):
+    remote = local(tmp_path)
+    command = [sys.executable, "-m", "edge.cli", "profile", str(bundle.path), "--board", "here", "--warmup-s", "1"]
+    command += ["--boards", str(tmp_path / "local.toml"), "--windows", "200", "--window-s", "0.5"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "open and warm" in line:
+            break
+    (leader,) = running(Path(remote.site.folder))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in said, said
+    assert [name[:2] for name in content(tmp_path / "site")] == ["b/"]
+    state = Path(f"/proc/{leader}/stat")
+    assert not state.exists() or " Z " in state.read_text()
 
 
 def test_a_board_of_another_kind_is_not_written_to(bundle, tmp_path):

@@ -56,6 +56,7 @@ class Job:
         command: program and arguments; records go to stdout, one a line.
         limit_s: a job that takes longer hangs.
         expected_s: how long it should take. The board is left alone for so long, as every look costs it time.
+        early_s: the part of that in which looks disturb nothing yet, such as the warm-up: an early crash shows early.
         wait_s: how long to wait for a slot that another job holds.
     """
 
@@ -64,6 +65,7 @@ class Job:
     command: tuple[str, ...]
     limit_s: float
     expected_s: float = 0.0
+    early_s: float = 0.0
     wait_s: float = 600.0
 
 
@@ -255,7 +257,7 @@ class _Runner:
                     raise DeviceError(
                         f"{self.steady.name}: the job did not end within {self.job.limit_s:g} s and was stopped."
                     )
-                rest = self.job.expected_s - spent
+                rest = self.job.expected_s - spent if spent >= self.job.early_s else 0.0
                 await self.hands.sleep(min(max(pause, rest), LONGEST_LOOK_S))
                 pause = min(pause * 1.5, LONGEST_LOOK_S)
         finally:

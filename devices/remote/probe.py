@@ -57,7 +57,7 @@ async def _describe(steady: Steady, remote: RemoteBoard) -> str:
     said = await ask(steady, remote)
     if said.lacks:
         raise DeviceError(f"lacks {', '.join(said.lacks)}")
-    if remote.triple is not None and said.machine not in remote.triple.machines:
+    if remote.triple is not None and not said.could_be(remote.triple):
         raise DeviceError(f"is a machine of kind '{said.machine}'; the inventory says {remote.triple.name}")
     with tempfile.TemporaryDirectory(prefix="edgemill-") as scratch:
         await fetch(steady, remote, ("proc/cpuinfo", *identity.GLOBS), Path(scratch))

@@ -147,7 +147,7 @@ class _Session:
         triple = self.remote.triple
         if said.lacks:
             raise DeviceError(f"{self.remote.name} lacks {', '.join(said.lacks)}, which every board needs.")
-        if triple is not None and said.machine not in triple.machines:
+        if triple is not None and not said.could_be(triple):
             raise DeviceError(
                 f"{self.remote.name} is a machine of kind '{said.machine}'; the inventory says {triple.name}. "
                 "Mend 'triple' there."
@@ -175,6 +175,7 @@ class _Session:
             archive=packing.archive,
             command=packing.command,
             limit_s=plan.limit_s,
+            early_s=plan.warmup_s,
             expected_s=plan.warmup_s + plan.windows * plan.window_s + (self.idle_s if self.wired else 0.0),
         )
 

@@ -10,6 +10,7 @@ from devices import snapshot
 from devices.errors import DeviceError
 from devices.inventory import RemoteBoard
 from devices.remote import scripts, ssh
+from devices.remote.build import Triple
 from devices.remote.here import HereLink
 from devices.remote.job import Hands
 from devices.remote.link import Link, Say, Steady
@@ -55,10 +56,14 @@ async def fetch(steady: Steady, remote: RemoteBoard, patterns: tuple[str, ...], 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What a board says of itself: its machine as `uname -m` has it, and the commands that it lacks."""
+    """What a board says of itself: its machine as `uname -m` has it or `unknown`, and the commands that it lacks."""
 
     machine: str
     lacks: tuple[str, ...]
+
+    def could_be(self, triple: Triple | None) -> bool:
+        """Whether the C runner for a triple could run there."""
+        return triple is None or self.machine == "unknown" or self.machine in triple.machines
 
 
 async def ask(steady: Steady, remote: RemoteBoard) -> Board:

@@ -196,10 +196,11 @@ exit 0
 """
 )
 
-#: Writes the machine's name, as `uname -m` gives it, and which of the commands that the scripts need is not there.
+#: Writes the machine's name, as `uname -m` gives it, or `unknown` where there is no such command; then which of the
+#: commands that the scripts need is not there.
 ASK = (
     _ENTER
-    + """uname -m
+    + """uname -m 2> /dev/null || echo unknown
 for name in tar sha256sum mkdir mv rm setsid tail sync; do
   command -v "$name" > /dev/null 2>&1 || echo "lacks $name"
 done
