@@ -208,6 +208,13 @@ def test_queries_of_one_run_have_one_size(null: Plan) -> None:
         found(replace(null, loadgen=True, windows=1), told, "x")
 
 
+@pytest.mark.parametrize(("count", "known"), [("3", True), ("4", False)])
+def test_windows_of_a_thinned_loadgen_run_are_not_given_to_a_meter(count: str, known: bool, null: Plan) -> None:
+    said = {"valid": True, "reasons": "", "figures": {"result_query_count": count}, "version": "6"}
+    log = _told(HELLO, CAPS, _warm("a"), _window(0), _window(1), _window(2), ("loadgen", said))
+    assert bool(found(replace(null, loadgen=True), log, "x").windows_ns) == known
+
+
 def test_stretches_of_a_loadgen_run() -> None:
     times = [value for k in range(10) for value in (100 * k, 100 * k + k)]
     pieces = loadgen.chunks(times, 8, 3)
