@@ -10,6 +10,7 @@ from devices import conditions, loadgen, meters, runtimes, tools
 from devices.board import Board
 from devices.boards import BOARDS
 from devices.emulators.trial import cannot_count
+from devices.remote import ssh
 from devices.synthesis import commands
 from export.targets import TARGETS
 
@@ -58,6 +59,7 @@ def examine(root: Path = conditions.ROOT) -> tuple[Finding, ...]:
         *(_tool(tool) for tool in tools.TOOLS),
         *(_command(command) for command in commands.COMMANDS),
         _loadgen(),
+        _ssh(),
         *found,
         *(_board(board, working.get(board.runtime)) for board in BOARDS),
         *(Finding("meter", p.name, p.available, p.detail) for p in meters.probe(root)),
@@ -80,6 +82,11 @@ def _tool(tool: tools.Tool) -> Finding:
 def _command(command: commands.Command) -> Finding:
     reason = commands.missing(command)
     return Finding("tool", command.name, reason is None, reason or commands.use(command))
+
+
+def _ssh() -> Finding:
+    reason = ssh.missing()
+    return Finding("tool", "asyncssh", reason is None, reason or "reaches the boards of an inventory (boards.toml)")
 
 
 def _loadgen() -> Finding:

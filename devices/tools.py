@@ -27,6 +27,7 @@ SIZE = Tool("size", "binutils")
 AARCH64_GCC = Tool("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross")
 AARCH64_SIZE = Tool("aarch64-linux-gnu-size", "binutils-aarch64-linux-gnu")
 AARCH64_NM = Tool("aarch64-linux-gnu-nm", "binutils-aarch64-linux-gnu")
+ARMHF_GCC = Tool("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross")
 ARM_GCC = Tool("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
 ARM_NM = Tool("arm-none-eabi-nm", "binutils-arm-none-eabi")
 ARM_SIZE = Tool("arm-none-eabi-size", "binutils-arm-none-eabi")
@@ -42,6 +43,7 @@ TOOLS = (
     AARCH64_GCC,
     AARCH64_SIZE,
     AARCH64_NM,
+    ARMHF_GCC,
     ARM_GCC,
     ARM_NM,
     ARM_SIZE,

@@ -42,7 +42,7 @@ AARCH64 = Triple("aarch64-linux-gnu", ("aarch64", "arm64"), tools.AARCH64_GCC, "
 ARMHF = Triple(
     "arm-linux-gnueabihf",
     ("armv7l", "armv8l"),
-    Tool("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"),
+    tools.ARMHF_GCC,
     "mcpu",
 )
 TRIPLES = (AARCH64, ARMHF, X86_64)
