@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.minifloat_cases import PAIRS, PASSES, Net, Pair, bits_right
 from devices.report.front import Point, best_of
 from devices.report.paired import LEVEL, mcnemar, standard_error
-from quant.formats import find_format
+from quant.formats import Array, find_format
 
 #: Kinds of modules that requantise: wide multipliers, shifts and rounding, which a DSP block would take.
 REQUANTISE = ("finish_lane", "pipe_lane")
@@ -100,6 +102,16 @@ def front(found: Sequence[Row], cost: Callable[[Row], float]) -> tuple[Row, ...]
     return tuple(sorted((row for row, best in zip(able, best_of(points), strict=True) if best), key=cost))
 
 
+def sure_front(found: Sequence[Row], cost: Callable[[Row], float]) -> tuple[Row, ...]:
+    """Return the rows that are right more often than every cheaper one by more than chance, cheapest first."""
+    chosen: list[Row] = []
+    for row in front(found, cost):
+        steps = [difference(row, other) for other in chosen[-1:]]
+        if all(mean > 0 and p < LEVEL for mean, _, p in steps):
+            chosen.append(row)
+    return tuple(chosen)
+
+
 def beaten_by(row: Row, others: Sequence[Row], cost: Callable[[Row], float]) -> tuple[Row, ...]:
     """Return the rows that take no more and are right no less often, and are better in one of both."""
     return tuple(
@@ -177,7 +189,27 @@ def _network(net: Net, found: Sequence[Row]) -> list[str]:
         cells += [f"{value:,.0f}" for value in (row.luts(), row.luts_of(REQUANTISE), row.luts_of(PRODUCTS))]
         cells += [f"{row.accuracy['luts_per_mac'] * made['products']:,.0f}", f"{made['ff']:,}", f"{made['bram']:g}"]
         lines.append(f"| {' | '.join([*cells, marks])} |")
-    return [*lines, ""]
+    return [*lines, "", *_model(able), ""]
+
+
+def _model(able: Sequence[Row]) -> list[str]:
+    """Return how well the model of a MAC ranks and meets the synthesised products."""
+    modelled = np.array([row.accuracy["luts_per_mac"] * (row.circuit or {})["products"] for row in able])
+    made = np.array([row.luts_of(PRODUCTS) for row in able])
+    if len(able) < 3 or not made.all():
+        return []
+    ratios = modelled / made
+    return [
+        f"Model against synthesis, {len(able)} circuits: rank correlation {rank_correlation(modelled, made):.2f}, "
+        f"modelled over synthesised products {ratios.min():.2f} to {ratios.max():.2f}; the model counts the "
+        "accumulator of a MAC, too, which stands elsewhere here."
+    ]
+
+
+def rank_correlation(x: Array, y: Array) -> float:
+    """Return Spearman's rank correlation: the correlation of ranks, equal values sharing the mean of theirs."""
+    ranks = [np.array([(v < value).sum() + (v == value).sum() / 2 for value in v]) for v in (x, y)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _against(row: Row, best: Row) -> str:
@@ -192,9 +224,9 @@ def _verdicts(found: Sequence[Row]) -> list[str]:
     """Return the fronts, and every minifloat against the integer of as many bits."""
     lines: list[str] = []
     for title, cost in COSTS:
-        chosen = front(found, cost)
-        if chosen:
-            lines += [f"Front over {title}: " + ", ".join(f"{row.name} ({row.kind})" for row in chosen) + ".", ""]
+        every, sure = (", ".join(f"{row.name} ({row.kind})" for row in of(found, cost)) for of in (front, sure_front))
+        if every:
+            lines += [f"Front over {title}: {every}.", f"Of these each step up is more than chance: {sure}.", ""]
     alike = [row for row in found if row.alike and row.circuit is not None]
     integers = {row.bits: row for row in alike if row.kind == "integers"}
     lines += ["| bits | minifloat | LUTs against the integer's | points against the integer's (p) | verdict |"]

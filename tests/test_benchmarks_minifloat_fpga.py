@@ -15,7 +15,17 @@ from benchmarks.kept_modules import Kept, Store, count, seen_by_yosys, to_synthe
 from benchmarks.kept_modules import kept_modules as find_kept
 from benchmarks.minifloat_cases import ALIKE, NETS, PAIRS, Pair, bits_right, order, scheme_of
 from benchmarks.minifloat_fpga import keep, write
-from benchmarks.minifloat_table import COSTS, Row, beaten_by, difference, front, page, rows
+from benchmarks.minifloat_table import (
+    COSTS,
+    Row,
+    beaten_by,
+    difference,
+    front,
+    page,
+    rank_correlation,
+    rows,
+    sure_front,
+)
 from devices.errors import DeviceError
 from devices.synthesis import commands
 from devices.synthesis.family import usage
@@ -212,6 +222,16 @@ def test_fronts_hold_what_nothing_beats():
     assert [r.kind for r in found] == ["integers", "integers", *["minifloats"] * 4]
 
 
+def test_steps_of_a_sure_front_are_more_than_chance():
+    cheap = row(("int3", "int3"), [1] * 10 + [0] * 90, 10)
+    lucky = row(("int4", "int4"), [1] * 12 + [0] * 88, 20)
+    better = row(("e2m3", "e2m3"), [1] * 30 + [0] * 70, 30)
+    cost = COSTS[0][1]
+    assert front([better, lucky, cheap], cost) == (cheap, lucky, better)
+    assert sure_front([better, lucky, cheap], cost) == (cheap, better)
+    assert sure_front(toy_rows(), cost)[0].name == "int4"
+
+
 def test_differences_are_paired():
     found = toy_rows()
     assert bits_right(found[0].accuracy).tolist() == [True] * 9 + [False]
@@ -221,6 +241,12 @@ def test_differences_are_paired():
     mean, error, p = difference(found[1], found[0])
     assert mean == pytest.approx(-0.3)
     assert p == 0.25
+
+
+def test_ranks_correlate_as_by_hand():
+    assert rank_correlation(np.array([1, 2, 3]), np.array([10, 20, 90])) == pytest.approx(1.0)
+    assert rank_correlation(np.array([1, 2, 3, 4]), np.array([2, 1, 4, 3])) == pytest.approx(0.6)
+    assert rank_correlation(np.array([1, 1, 2]), np.array([3, 3, 1])) == pytest.approx(-1.0)
 
 
 def test_the_page_names_what_was_not_synthesised():
