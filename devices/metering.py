@@ -61,6 +61,13 @@ def run_metered(board: Board, root: Path, metering: Metering, run: Callable[[], 
         DeviceError: the name of the meter is unknown, a meter was named for a board that is not this machine, or as
             `run`.
     """
+    return run_all_metered(board, root, metering, lambda: (run(),))[0]
+
+
+def run_all_metered(
+    board: Board, root: Path, metering: Metering, run: Callable[[], tuple[Found, ...]]
+) -> tuple[Found, ...]:
+    """Run parts that take turns on this machine, with one recording beside them; see `run_metered`."""
     refuse_elsewhere(board, metering)
     if board.transport not in METERED:
         return run()
@@ -77,21 +84,26 @@ def refuse_elsewhere(board: Board, metering: Metering) -> None:
         )
 
 
-def _beside(meter: Meter, metering: Metering, run: Callable[[], Found]) -> Found:
+def _beside(meter: Meter, metering: Metering, run: Callable[[], tuple[Found, ...]]) -> tuple[Found, ...]:
     recorder = meter.record()
     try:
         recording = recorder.__enter__()
     except DeviceError as error:
-        return _without(run(), meter, str(error))
+        reason = str(error)
+        return tuple(_without(found, meter, reason) for found in run())
     try:
         idle = _idle_phase(metering)
-        found = run()
+        done = run()
     except BaseException:
         _leave(recorder)
         raise
     trouble = _leave(recorder)
     if trouble:
-        return _without(found, meter, trouble)
+        return tuple(_without(found, meter, trouble) for found in done)
+    return tuple(_with_energy(found, meter, recording, idle) for found in done)
+
+
+def _with_energy(found: Found, meter: Meter, recording: Recording, idle: tuple[float, float] | None) -> Found:
     try:
         return replace(found, energy=energy_of_run(recording, meter.name, found, idle))
     except DeviceError as error:

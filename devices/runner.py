@@ -19,7 +19,7 @@ from devices.inventory import RemoteBoard
 from devices.jetson.run import run_here
 from devices.local import run_pairs, run_worker
 from devices.measurement import Measurement, Step
-from devices.metering import OWN_METER, Metering, refuse_elsewhere, run_metered
+from devices.metering import OWN_METER, Metering, refuse_elsewhere, run_all_metered, run_metered
 from devices.part_files import load_graph, load_inputs
 from devices.pi import session as pi
 from devices.plan import Plan
@@ -87,20 +87,25 @@ def profile_all(
     Returns:
         For each plan, in order, what was measured, or why nothing was.
     """
-    started = datetime.now(UTC)
     far = [(plan, board) for plan, board in work if isinstance(board, RemoteBoard)]
     if far and metering.meter:
         raise DeviceError(
             f"meter '{metering.meter}' reads this machine, but {far[0][1].name} is another one. Name its meter in the "
             "inventory, or leave --meter out."
         )
-    came = iter(run_stoppable(profile_many(far, say, idle_s=metering.idle_s)) if far else ())
+    came = iter(run_stoppable(profile_far(far, say, metering.idle_s)) if far else ())
     return tuple(
-        _brought(plan, board, next(came), started)
-        if isinstance(board, RemoteBoard)
-        else _tried(plan, board, say, metering)
-        for plan, board in work
+        next(came) if isinstance(board, RemoteBoard) else _tried(plan, board, say, metering) for plan, board in work
     )
+
+
+async def profile_far(
+    work: Sequence[tuple[Plan, RemoteBoard]], say: Callable[[str], None], idle_s: float = 0.0
+) -> tuple[Measurement | DeviceError, ...]:
+    """Run plans on boards of the inventory, all boards at once; for each, in order, what was measured or why not."""
+    started = datetime.now(UTC)
+    came = await profile_many(work, say, idle_s=idle_s)
+    return tuple(_brought(plan, remote, there, started) for (plan, remote), there in zip(work, came, strict=True))
 
 
 def _brought(
@@ -119,8 +124,10 @@ def _tried(plan: Plan, board: Board, say: Callable[[str], None], metering: Meter
         return error
 
 
-def profile_pairs(plan: Plan, root: Path = conditions.ROOT) -> tuple[Measurement, Measurement]:
-    """Run a plan whose two parts take turns, window by window, in one process on one device.
+def profile_pairs(
+    plan: Plan, root: Path = conditions.ROOT, metering: Metering = OWN_METER
+) -> tuple[Measurement, Measurement]:
+    """Run a plan whose two parts take turns, window by window, in one process on one device, with a meter beside them.
 
     Returns:
         What was measured of the plan's own part, and of the other one; window i of both make a pair.
@@ -134,7 +141,8 @@ def profile_pairs(plan: Plan, root: Path = conditions.ROOT) -> tuple[Measurement
     if board.transport not in TAKING_TURNS:
         raise DeviceError(f"two bundles cannot take turns on board '{board.name}' ({board.transport}).")
     started, earlier = datetime.now(UTC), conditions.before(root)
-    base, other = run_pairs(plan, f"{_source(board, plan)}, taking turns with another part")
+    source = f"{_source(board, plan)}, taking turns with another part"
+    base, other = run_all_metered(board, root, metering, lambda: run_pairs(plan, source))
     state = conditions.after(earlier, root)
     return (
         _measurement(plan, board, base, started=started, state=state, root=root),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from devices.boards import find_board
 from devices.errors import DeviceError
 from devices.found import Found
 from devices.measurement_record import from_json, to_json
-from devices.metering import Metering, run_metered
+from devices.metering import Metering, run_all_metered, run_metered
 from devices.meters import rapl
 from devices.meters.energy import LEAST_SAMPLES, Energy, EnergyWindow, MeterSpec, energy_of, type_a, type_b
 from devices.meters.energy_record import energy_from_record
@@ -189,7 +190,10 @@ def test_a_run_on_this_machine_with_a_meter_beside_it(tmp_path: Path, monkeypatc
         pytest.skip(reason)
     monkeypatch.setattr(Metering, "find", lambda *_: ten_watts(tmp_path / "root"))
     waited: list[float] = []
-    plan = short_plan(write_part(tmp_path / "part", arm_m.TARGET), "host-c", "arm-m", windows=5, window_s=0.6)
+    plan = short_plan(
+        write_part(tmp_path / "part", arm_m.TARGET), "host-c", "arm-m", windows=5, window_s=1.2, warmup_s=0.3
+    )
+    plan = replace(plan, scenario="offline")  # its windows are filled; single queries end after some thousands
     found = runner.profile(plan, metering=Metering("rapl", 0.0, waited.append))
     if found.energy is None:  # a busy machine may starve the sampling thread, and then has to say so
         said = dict(found.absent)["energy"]
@@ -199,9 +203,36 @@ def test_a_run_on_this_machine_with_a_meter_beside_it(tmp_path: Path, monkeypatc
     assert found.energy.method == "measured"
     assert found.energy.power_w == pytest.approx([10.0] * 5, rel=0.1)
     assert found.latency_s is not None
-    assert found.energy.inferences == tuple(len(window) for window in found.latency_s)
+    assert found.energy.inferences == (found.samples_per_query,) * 5
+    assert found.samples_per_query > 100
+    seconds = np.array([sum(window) for window in found.latency_s])
+    assert np.array(found.energy_j) * found.samples_per_query == pytest.approx(10 * seconds, rel=0.1)
     assert "energy" not in dict(found.absent)
     assert from_json(to_json(found)) == found
+
+
+def test_parts_that_take_turns_have_energies_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 0.3 s, A B B A, and counters that rise by 10 W: both sides get their own windows' energy."""
+    monkeypatch.setattr(Metering, "find", lambda *_: ten_watts(tmp_path))
+
+    def run() -> tuple[Found, ...]:
+        begin = raw_clock()
+        time.sleep(2.4)
+        windows = [(begin + k * 3 * 10**8, begin + (k + 1) * 3 * 10**8) for k in range(8)]
+        sides = ([w for k, w in enumerate(windows) if (k % 4 in (0, 3)) == first] for first in (True, False))
+        return tuple(
+            Found("test", (), latency_s=((0.01,) * count,) * 4, windows_ns=tuple(side))
+            for side, count in zip(sides, (10, 5), strict=True)
+        )
+
+    base, other = run_all_metered(find_board("host-c"), tmp_path, Metering("rapl"), run)
+    for found, count in ((base, 10), (other, 5)):
+        if found.energy is None:
+            said = dict(found.absent)["energy"]
+            assert "no sample for" in said or "are the least" in said
+            pytest.skip(said)
+        assert found.energy.inferences == (count,) * 4
+        assert sum(found.energy.gross_j) == pytest.approx(4 * 10 * 0.3 / count, rel=0.2)
 
 
 def test_the_idle_phase_is_recorded_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
