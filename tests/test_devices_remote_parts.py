@@ -6,17 +6,21 @@ import asyncio
 import io
 import os
 import subprocess
+import sys
 import tarfile
+from dataclasses import replace
 
 import pytest
 
 from devices.errors import DeviceError
-from devices.remote import scripts
+from devices.inventory import remote_boards
+from devices.remote import scripts, ssh
 from devices.remote.archive import File, pack
 from devices.remote.job import Site
 from devices.remote.link import Answer, LinkLost, Steady, argv, back_off_s, command_line
+from devices.remote.probe import clean_boards, probe_boards
 from devices.remote.ssh import fingerprint
-from tests.remote_jobs import Host, counting, expected, here, scripted
+from tests.remote_jobs import Host, content, counting, expected, here, scripted
 
 NAMES = [name for name in dir(scripts) if name.isupper() and name[0] != "_"]
 SCRIPTS = [name for name in NAMES if isinstance(getattr(scripts, name), str)]
@@ -149,9 +153,48 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         Host(here(), Site(str(tmp_path / "file" / "site"))).run(counting())
 
 
-def test_a_board_that_is_busy_for_too_long(tmp_path):
-    from dataclasses import replace
+def board(tmp_path):
+    """A board that is a folder on this machine."""
+    path = tmp_path / "boards.toml"
+    keys = f'extends = "host-c"\nuri = "local://"\ntriple = "x86_64-linux-gnu"\nfolder = "{tmp_path / "site"}"\n'
+    path.write_text(f"[boards.it]\n{keys}")
+    return remote_boards(path)[0]
 
+
+def test_cleaning_a_board_leaves_what_runs(tmp_path):
+    remote = board(tmp_path)
+    user = Host(here(), remote.site)
+    user.run(counting(pause_s=0.002))
+    (tmp_path / "site" / "b" / "0123.part.abc").mkdir()
+    (tmp_path / "site" / "j" / "orphan").mkdir()
+    seen = []
+    user.at = {len(user.lines) + 5: lambda: seen.append(content(tmp_path / "site"))}
+
+    async def meanwhile() -> None:
+        running = asyncio.create_task(user.run_async(counting(0.05)))
+        while not seen:
+            await asyncio.sleep(0.02)
+        (refused,) = await asyncio.to_thread(clean_boards, [remote], print)
+        assert (refused.usable, "runs there; nothing was removed" in refused.detail) == (False, True)
+        assert (await running).records == expected()
+
+    asyncio.run(meanwhile())
+    assert content(tmp_path / "site")
+    (cleaned,) = clean_boards([remote], print)
+    assert cleaned.usable and cleaned.detail.startswith("removed 4 "), cleaned
+    assert content(tmp_path / "site") == []
+    assert user.run(counting(pause_s=0.002)).records == expected()
+
+
+def test_without_asyncssh_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncssh", None)
+    remote = board(tmp_path)
+    far = replace(remote, address=ssh.Address("127.0.0.1", 1, None, "SHA256:" + "a" * 43))
+    (found,) = probe_boards([far], print)
+    assert (found.usable, "pip install 'edgemill[ssh]'" in found.detail) == (False, True)
+
+
+def test_a_board_that_is_busy_for_too_long(tmp_path):
     site = Site(str(tmp_path / "site"))
     first, second = Host(here(), site), Host(here(), site)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +37,42 @@ def probe_boards(
     """Ask boards what they are; those that cannot be used have the reason."""
 
     async def every() -> list[Probed]:
-        return await asyncio.gather(*(_probe(remote, say, hands or Hands(), opener) for remote in remotes))
+        return await asyncio.gather(*(_asked(remote, say, hands or Hands(), opener, _describe) for remote in remotes))
 
     return tuple(asyncio.run(every()))
 
 
-async def _probe(remote: RemoteBoard, say: Say, hands: Hands, opener: Opener) -> Probed:
+def clean_boards(
+    remotes: Sequence[RemoteBoard], say: Say, hands: Hands | None = None, opener: Opener = open_link
+) -> tuple[Probed, ...]:
+    """Remove bundles, and jobs whose host is gone, from boards on which no job runs."""
+
+    async def every() -> list[Probed]:
+        return await asyncio.gather(*(_asked(remote, say, hands or Hands(), opener, _clean) for remote in remotes))
+
+    return tuple(asyncio.run(every()))
+
+
+async def _clean(steady: Steady, remote: RemoteBoard) -> str:
+    answer = await steady.run(scripts.CLEAN, (remote.site.boot_id, remote.site.folder))
+    lines = answer.out.decode(errors="replace").splitlines()[1:]
+    busy = [line.split()[1] for line in lines if line.startswith("busy ")]
+    if busy or not lines:
+        raise DeviceError(f"job {busy[0]} runs there; nothing was removed" if busy else "it did not answer")
+    return f"{lines[-1]} bundles and jobs"
+
+
+async def _asked(
+    remote: RemoteBoard,
+    say: Say,
+    hands: Hands,
+    opener: Opener,
+    question: Callable[[Steady, RemoteBoard], Awaitable[str]],
+) -> Probed:
     steady = steady_link(remote, say, hands, opener)
     steady.attempts = ATTEMPTS
     try:
-        return Probed(remote.name, True, await _describe(steady, remote))
+        return Probed(remote.name, True, await question(steady, remote))
     except DeviceError as error:
         return Probed(remote.name, False, str(error))
     finally:

@@ -181,6 +181,24 @@ exit 0
 """
 )
 
+#: Writes `busy JOB` for every job that runs; where there is none, removes all bundles and jobs and writes how many.
+CLEAN = (
+    _ENTER
+    + _ALIVE
+    + """busy=
+for at in j/*; do
+  alive "${at##*/}" && { echo "busy ${at##*/}"; busy=yes; }
+done
+test -z "$busy" || exit 0
+n=0
+for at in b/* j/*; do
+  test -d "$at" && rm -rf "$at" && n=$((n + 1))
+done
+rm -rf s
+echo "removed $n"
+"""
+)
+
 #: Arguments: patterns of file names. Writes `file NAME` and the file's lines, each behind a `=`, for every file that a
 #: pattern finds; `denied NAME` where it cannot be read.
 READ = (

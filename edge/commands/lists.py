@@ -54,9 +54,10 @@ def targets(as_json: bool) -> None:
 @click.command()
 @boards_option
 @click.option("--probe", is_flag=True, help="Ask the boards of the inventory whether they could run something now.")
+@click.option("--clean", is_flag=True, help="First remove what runs left on them, where none is running.")
 @json_option
 @click.pass_context
-def boards(context: click.Context, boards_file: Path | None, probe: bool, as_json: bool) -> None:
+def boards(context: click.Context, boards_file: Path | None, probe: bool, clean: bool, as_json: bool) -> None:
     """List the boards, and whether they work here.
 
     Built-in ones, then those of the inventory (boards.toml). --probe asks the latter over the network, all at once; the
@@ -65,11 +66,14 @@ def boards(context: click.Context, boards_file: Path | None, probe: bool, as_jso
     from devices.boards import BOARDS
     from devices.dut.probe import probe_serial
     from devices.inventory import remote_boards, serial_boards
-    from devices.remote.probe import probe_boards
+    from devices.remote.probe import clean_boards, probe_boards
     from devices.runtimes import missing
 
     remotes, serial = remote_boards(boards_file), serial_boards(boards_file)
-    asked = probe_boards(remotes, lambda text: click.echo(text, err=True)) if probe else ()
+    cleaned = clean_boards(remotes, _say) if clean else ()
+    for item in cleaned:
+        _say(f"{item.name}: {item.detail}")
+    asked = probe_boards(remotes, _say) if probe else ()
     probed = (*asked, *probe_serial(serial)) if probe else ()
     said = {item.name: item.detail for item in probed}
     here = [(b, missing(b) or "works here") for b in BOARDS]
@@ -83,8 +87,12 @@ def boards(context: click.Context, boards_file: Path | None, probe: bool, as_jso
         print_json([dict(zip(keys, row, strict=True)) for row in rows])
     else:
         print_table("Boards", keys, rows)
-    if not all(item.usable for item in probed):
+    if not all(item.usable for item in (*cleaned, *probed)):
         context.exit(1)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @click.command()
