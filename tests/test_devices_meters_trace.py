@@ -69,6 +69,17 @@ def test_what_has_no_energy(trace: Trace, window: tuple[float, float], said: str
         integrate(trace, *window)
 
 
+def test_the_first_period_begins_where_the_meter_was_first_read() -> None:
+    """The second reading came late; its period is known all the same."""
+    times = 0.5 + np.arange(1, 11) * 0.1
+    trace = Trace("energy", "rail", times, np.arange(10.0), begin_s=0.0)
+    assert trace.span_s == (0.0, times[-1])
+    with pytest.raises(DeviceError, match="after its end"):
+        Trace("energy", "rail", times, np.arange(10.0), begin_s=0.6)
+    late = Trace("energy", "rail", times, np.arange(1.0, 11.0), begin_s=0.5)
+    assert integrate(late, 0.5, 0.8) == pytest.approx(1 + 2 + 3)
+
+
 def test_damage_outside_of_a_window_does_not_matter() -> None:
     assert integrate(power(RAMP, damaged=(9,)), 0.0, 0.5) > 0
 
@@ -119,13 +130,15 @@ def test_windows_are_paired_from_the_last_mark() -> None:
 
 
 def test_a_trace_comes_back_from_its_file(tmp_path: Path) -> None:
-    trace = energy([1.0, float("nan"), -0.5, 4.0], marks_s=(0.1, 0.3), damaged=(1,), rails=("a", "b"), trouble="t")
+    trace = energy(
+        [1.0, float("nan"), -0.5, 4.0], marks_s=(0.1, 0.3), damaged=(1,), rails=("a", "b"), trouble="t", begin_s=-0.25
+    )
     write_trace(tmp_path / "t.json", trace)
     found = read_trace(tmp_path / "t.json")
     assert found.values.tolist()[2:] == [-0.5, 4.0]
     assert np.isnan(found.values[1])
     assert np.array_equal(found.times_s, trace.times_s)
-    for name in ("kind", "channel", "marks_s", "clock", "damaged", "rails", "trouble"):
+    for name in ("kind", "channel", "marks_s", "clock", "damaged", "rails", "trouble", "begin_s"):
         assert getattr(found, name) == getattr(trace, name)
     assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
 
@@ -152,6 +165,7 @@ JSON = {
     "damaged": [],
     "rails": [],
     "trouble": "",
+    "begin_s": None,
 }
 
 

@@ -204,7 +204,8 @@ def _count(trace: Trace, window: EnergyWindow, meter: str) -> int:
         said = f" The meter said: {trace.trouble}." if trace.trouble else ""
         raise DeviceError(
             f"meter {meter} gave {count} samples in a window of {t1 - t0:.3g} s; {LEAST_SAMPLES} are the least.{said} "
-            f"Make windows longer (--window-s {LEAST_SAMPLES * trace.step_s * 2:.2g} or more)."
+            f"Make windows longer (--window-s {LEAST_SAMPLES * trace.step_s * 2:.2g} or more; "
+            "fast parts fill them with --scenario offline)."
         )
     return count
 

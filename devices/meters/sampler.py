@@ -109,10 +109,11 @@ class Sampled:
 
     def _rail(self, index: int, times: Floats, values: Floats) -> Trace:
         kind: Kind = "energy" if self.source.counted else "power"
+        begin = None
         if self.source.counted:
             wrap = self.source.wraps_j[index] if self.source.wraps_j else None
-            times, values = times[1:], unwrapped(values, wrap)
-        return Trace(kind, self.source.channels[index], times, values, trouble=self.trouble)
+            begin, times, values = float(times[0]), times[1:], unwrapped(values, wrap)
+        return Trace(kind, self.source.channels[index], times, values, trouble=self.trouble, begin_s=begin)
 
     def trace(self) -> Trace:
         """Return the sum of the rails that make up the total; see `Recording`."""

@@ -46,6 +46,7 @@ class Trace:
         damaged: indices of samples that came in damaged.
         rails: the channels that `values` add up.
         trouble: what the meter said when a sample failed, if anything.
+        begin_s: where the first period of an energy trace begins; None: one usual distance before its end.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class Trace:
     damaged: tuple[int, ...] = ()
     rails: tuple[str, ...] = ()
     trouble: str = ""
+    begin_s: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no trace: other lengths, no samples, times that do not rise."""
@@ -67,6 +69,8 @@ class Trace:
             raise DeviceError(f"trace '{self.channel}': {shapes}; both must be as long as there are samples.")
         if len(self.times_s) < 2:
             raise DeviceError(f"trace '{self.channel}' holds {len(self.times_s)} samples; {_said(self)}at least 2.")
+        if self.begin_s is not None and not self.begin_s < self.times_s[0]:
+            raise DeviceError(f"trace '{self.channel}': its first period begins at {self.begin_s:g} s, after its end.")
         late = np.flatnonzero(~(np.diff(self.times_s) > 0))
         if late.size:
             raise DeviceError(
@@ -82,13 +86,12 @@ class Trace:
     @property
     def edges_s(self) -> Floats:
         """Float64 [n + 1]: where the periods of an energy trace begin and end."""
-        first = self.times_s[0] - self.step_s
-        return np.concatenate(([first], self.times_s))
+        return np.concatenate(([self.span_s[0]], self.times_s))
 
     @property
     def span_s(self) -> tuple[float, float]:
         """From when to when the trace knows the energy."""
-        begin = self.times_s[0] - self.step_s
+        begin = self.times_s[0] - self.step_s if self.begin_s is None else self.begin_s
         end = self.times_s[-1] + (self.step_s if self.kind == "power" else 0.0)
         return float(begin), float(end)
 
@@ -200,4 +203,5 @@ def total(traces: tuple[Trace, ...], channel: str = "total") -> Trace:
         damaged=tuple(sorted({index for trace in traces for index in trace.damaged})),
         rails=tuple(trace.channel for trace in traces),
         trouble=next((trace.trouble for trace in traces if trace.trouble), ""),
+        begin_s=first.begin_s,
     )

@@ -166,4 +166,5 @@ def _read_json(path: Path, data: bytes) -> Trace:
             strict.typed(r, str, f"{path}: rails") for r in strict.typed(body["rails"], list, f"{path}: rails")
         ),
         trouble=strict.typed(body["trouble"], str, f"{path}: trouble"),
+        begin_s=strict.optional(body["begin_s"], float, f"{path}: begin_s"),
     )
