@@ -108,7 +108,7 @@ def layers(
 
 def _read(design: Design) -> list[str]:
     reads = [f"read_verilog {'-sv ' if file.endswith('.sv') else ''}{file}" for file in design.sources]
-    return [*reads, f"hierarchy -check -top {design.top}"]
+    return [*reads, f"hierarchy -top {design.top}"]
 
 
 def _instances(design: Design) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from export.rtl.lanes.block import CLOCKS, block
 from export.rtl.lanes.parts import Parts, parts
 from export.rtl.lanes.shift import INPUTS, Window, shifted, window
 from export.rtl.lanes.vector import Bits, bits, concat, extend, register
@@ -36,7 +37,8 @@ def lane(weight: Format, activation: Format, style: str, family: str) -> Lane:
     """Return the lane for codes `x` and `w`; style `dsp` multiplies with the operator `*`."""
     width = smallest_bits(weight, activation, 1)
     if style == "dsp" and not (weight.is_minifloat or activation.is_minifloat):
-        return _block(weight, activation, width, family)
+        lines, value = block(weight, activation, width, family)
+        return Lane(lines, value, None, CLOCKS, True)
     made = parts(weight, activation, bits("x", activation.bits), bits("w", weight.bits), style, INPUTS[family])
     product = register("product_held", made.product)
     lines = made.lines + product.lines
@@ -51,24 +53,6 @@ def lane(weight: Format, activation: Format, style: str, family: str) -> Lane:
         return _windowed(made, first, lines, width)
     value = _signed(made, shifted(product.value, select, 1, made.signed, made.spare), "sign[0]", width)
     return Lane(lines, value, "sign[0]", 1 + made.clocks, made.clocks > 0)
-
-
-def _block(weight: Format, activation: Format, width: int, family: str) -> Lane:
-    """Return the lane whose integer product is one DSP block, with registers of its own before and behind it.
-
-    Xilinx tools move them into the block. On others they only stand beside it, where the way to it is short; there one
-    register for all lanes that share a code would stand far from most of them, so each keeps its own.
-    """
-    keep = "" if family == "xc" else "(* keep *) "
-    lines = []
-    for port, fmt in (("x", activation), ("w", weight)):
-        lines += [f"  {keep}reg [{fmt.bits - 1}:0] {port}_near;", f"  always @(posedge clk) {port}_near <= {port};"]
-    near = bits("x_near", activation.bits), bits("w_near", weight.bits)
-    made = parts(weight, activation, *near, "dsp", INPUTS[family])
-    product = register("product_held", made.product)
-    out = register("product_near", product.value)
-    lines += [*made.lines, *product.lines, *out.lines]
-    return Lane(tuple(lines), extend(out.value, width, made.signed), None, 3, True)
 
 
 def _windowed(made: Parts, first: Window, lines: tuple[str, ...], width: int) -> Lane:

@@ -24,6 +24,11 @@ class Device:
     narrow_bits: int
     lut_inputs: int
 
+    @property
+    def table_words(self) -> int:
+        """Words of the largest table that is better in look-up tables than in block memory: one look-up table a bit."""
+        return 1 << self.lut_inputs
+
 
 XILINX = Device("xc", ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 2, 25, 18, 6)
 LATTICE_ECP5 = Device("ecp5", ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384)), 1, 18, 18, 4)

@@ -55,7 +55,6 @@ def layer(name: str, module: str, plan: Design, unit: Layer, fifo_bits: int) -> 
     pipe = _finish(module, plan, unit, acc)
     out_bits = unit.out_lanes * plan.format_bits(step.y)
     send_bits = unit.out_lanes * acc
-    held = unit.beats_per_group > 1
     values = {
         "TITLE": _title(plan, unit),
         "MODULE": module,
@@ -66,7 +65,7 @@ def layer(name: str, module: str, plan: Design, unit: Layer, fifo_bits: int) -> 
         "CLOCKS": str(terms.clocks),
         "ACCUMULATE": _accumulate(unit, fmt, terms.bits, acc),
         "SEND": str(send_bits),
-        "HOLD": _hold(unit, acc) if held else "  assign send = done;\n  assign sent = acc;",
+        "HOLD": _hold(unit, acc),
         "FINISH": _finish_text(unit, pipe),
         "FIFO": str(fifo_bits),
         "COST": str(unit.beats_per_group),
@@ -75,10 +74,10 @@ def layer(name: str, module: str, plan: Design, unit: Layer, fifo_bits: int) -> 
     fill = _fill(plan, unit)
     walker = window(module, _title(plan, unit), unit.walk, unit.rows, unit.in_lanes * fmt.bits, fill)
     text = "\n".join(
-        part for part in (filled("layer.v", values), walker, terms.modules, pipe.verilog if pipe else "") if part
+        part for part in (filled("unit.v", values), walker, terms.modules, pipe.verilog if pipe else "") if part
     )
     memories = terms.memories + (pipe.memories if pipe else ())
-    latency = READ_CLOCKS + terms.clocks + 1 + int(held) + (pipe.latency if pipe else 0)
+    latency = READ_CLOCKS + terms.clocks + 1 + (pipe.latency if pipe else 0)
     return UnitFiles(text, memories, latency)
 
 
@@ -208,101 +207,105 @@ def _accumulate(unit: Layer, fmt: Format, bits: int, acc: int) -> str:
     lanes = unit.fold.pe
     if isinstance(unit.step, MaxPoolStep):
         old, new = f"acc[lane*{acc} +: {acc}]", f"terms[lane*{acc} +: {acc}]"
-        body = f"if (term_valid && (term_first || {ordinal_less(fmt, old, new)})) {old} <= {new};"
-        extra: list[str] = []
+        lines = [
+            f"always @(posedge clk) if (term_valid && (term_first || {ordinal_less(fmt, old, new)})) {old} <= {new};"
+        ]
+        wires = ["  reg send_group;", "  always @(posedge clk) send_group <= !rst && done;"]
     else:
-        body, extra = _sum(bits, acc)
-    count = isinstance(unit.step, AveragePoolStep)
-    lines = [
-        f"  reg [{lanes * acc - 1}:0] acc;",
-        "  genvar sum;",
-        "  generate",
-        f"    for (sum = 0; sum < {lanes}; sum = sum + 1) begin : sums",
-        *[f"      {line}".replace("lane", "sum") for line in extra],
-        f"      always @(posedge clk) {body}".replace("lane*", "sum*"),
-        "    end",
-        "  endgenerate",
-    ]
-    return "\n".join(lines + _count(unit) if count else lines)
-
-
-def _sum(bits: int, acc: int) -> tuple[str, list[str]]:
-    """Return the accumulation of one lane: terms are extended or cut to the accumulator's bits."""
-    term = f"terms[lane*{bits} +: {bits}]"
-    top = f"terms[lane*{bits}+{bits - 1}]"
-    value = f"{{{{{acc - bits}{{{top}}}}}, {term}}}" if acc > bits else f"terms[lane*{bits} +: {acc}]"
-    own = f"acc[lane*{acc} +: {acc}]"
-    zero = f"{{{acc}{{1'b0}}}}"
-    extra = [f"wire [{acc - 1}:0] term = {value};", f"wire [{acc - 1}:0] kept = term_first ? {zero} : {own};"]
-    return f"if (term_valid) {own} <= kept + term;", extra
-
-
-def _count(unit: Layer) -> list[str]:
-    bits = unsigned_bits(unit.walk.terms)
-    return [
-        f"  reg [{bits - 1}:0] count;  // positions of the window inside the image",
-        f"  wire [{bits - 1}:0] counted = term_first ? {bits}'d0 : count;",
-        "  always @(posedge clk)",
-        f"    if (term_valid) count <= counted + {{{bits - 1}'b0, term_inside}};"
-        if bits > 1
-        else "    if (term_valid) count <= counted + term_inside;",
-    ]
-
-
-def _hold(unit: Layer, acc: int) -> str:
-    width, beats = unit.fold.pe * acc, unit.beats_per_group
-    bits, part = unsigned_bits(beats), unit.out_lanes * acc
-    count = _held_count(unit)
+        lines, wires = _sum(bits, acc), [f"  wire [{lanes * acc - 1}:0] total;  // with the term that is there"]
     return "\n".join(
         [
-            "  // A group leaves over the clocks in which the next one adds up.",
-            f"  reg [{width - 1}:0] held;",
-            f"  reg [{bits - 1}:0] left;",
-            "  assign send = |left;",
-            f"  assign sent = held[{part - 1}:0];",
-            f"  always @(posedge clk) held <= done ? acc : held >> {part};",
-            "  always @(posedge clk)",
-            f"    if (rst) left <= {bits}'d0;",
-            f"    else if (done) left <= {bits}'d{beats};",
-            f"    else if (send) left <= left - {bits}'d1;",
-            *count,
+            f"  reg [{lanes * acc - 1}:0] acc;",
+            *wires,
+            "  genvar lane_of_sum;",
+            "  generate",
+            f"    for (lane_of_sum = 0; lane_of_sum < {lanes}; lane_of_sum = lane_of_sum + 1) begin : sums",
+            *[f"      {line}".replace("lane*", "lane_of_sum*") for line in lines],
+            "    end",
+            "  endgenerate",
+            *(_count(unit) if isinstance(unit.step, AveragePoolStep) else ()),
         ]
     )
 
 
-def _held_count(unit: Layer) -> list[str]:
-    if not isinstance(unit.step, AveragePoolStep):
-        return []
+def _sum(bits: int, acc: int) -> list[str]:
+    """Return the accumulation of one lane: terms are extended or cut to the accumulator's bits.
+
+    The last term of a group goes on with the total and leaves zero for the next group.
+    """
+    term = f"terms[lane*{bits} +: {bits}]"
+    top = f"terms[lane*{bits}+{bits - 1}]"
+    value = f"{{{{{acc - bits}{{{top}}}}}, {term}}}" if acc > bits else f"terms[lane*{bits} +: {acc}]"
+    own, total = f"acc[lane*{acc} +: {acc}]", f"total[lane*{acc} +: {acc}]"
+    return [
+        f"wire [{acc - 1}:0] term = {value};",
+        f"assign {total} = {own} + term;",
+        "always @(posedge clk)",
+        f"  if (rst || done) {own} <= {{{acc}{{1'b0}}}};",
+        f"  else if (term_valid) {own} <= {total};",
+    ]
+
+
+def _count(unit: Layer) -> list[str]:
     bits = unsigned_bits(unit.walk.terms)
-    return [f"  reg [{bits - 1}:0] held_count;", "  always @(posedge clk) if (done) held_count <= count;"]
+    inside = f"{{{bits - 1}'b0, term_inside}}" if bits > 1 else "term_inside"
+    return [
+        f"  reg [{bits - 1}:0] count, sent_count;  // positions of the window inside the image",
+        f"  wire [{bits - 1}:0] counted = count + {inside};",
+        "  always @(posedge clk) begin",
+        f"    if (rst || done) count <= {bits}'d0;",
+        "    else if (term_valid) count <= counted;",
+        "    if (done) sent_count <= counted;",
+        "  end",
+    ]
+
+
+def _hold(unit: Layer, acc: int) -> str:
+    if isinstance(unit.step, MaxPoolStep):
+        return "  assign send = send_group;\n  assign sent = acc;"
+    width, beats = unit.fold.pe * acc, unit.beats_per_group
+    lines = [f"  reg [{width - 1}:0] held;"]
+    if beats == 1:
+        lines += ["  reg send_group;", "  always @(posedge clk) send_group <= !rst && done;"]
+        return "\n".join([*lines, "  always @(posedge clk) held <= total;", *_sends("send_group", width)])
+    bits, part = unsigned_bits(beats), unit.out_lanes * acc
+    return "\n".join(
+        [
+            "  // A group leaves over the clocks in which the next one adds up.",
+            *lines,
+            f"  reg [{bits - 1}:0] left;",
+            f"  always @(posedge clk) held <= done ? total : held >> {part};",
+            "  always @(posedge clk)",
+            f"    if (rst) left <= {bits}'d0;",
+            f"    else if (done) left <= {bits}'d{beats};",
+            f"    else if (send) left <= left - {bits}'d1;",
+            *_sends("|left", part),
+        ]
+    )
+
+
+def _sends(send: str, part: int) -> list[str]:
+    return [f"  assign send = {send};", f"  assign sent = held[{part - 1}:0];"]
 
 
 def _finish(module: str, plan: Design, unit: Layer, acc: int) -> Pipe | None:
-    step, name = unit.step, f"{module}_finish"
+    step, name, device = unit.step, f"{module}_finish", plan.device
+    most, lanes = acc_max(plan, unit), unit.out_lanes
     match step:
-        case ConvStep():
-            starts = _starts(unit)
-            return requant(
-                name, step.requant, starts, acc, unit.out_lanes, len(starts), step.acc_max, plan.device.wide_bits
-            )
-        case MeanStep():
+        case ConvStep() | MeanStep():
+            starts = starts_of(step) if isinstance(step, ConvStep) else (-step.x_zero * unit.walk.terms,)
             channels = unit.walk.groups * unit.fold.pe
-            start = -step.x_zero * unit.walk.terms
-            return requant(
-                name, step.requant, (start,), acc, unit.out_lanes, channels, acc_max(plan, unit), plan.device.wide_bits
-            )
+            return requant(name, step.requant, starts, acc, lanes, channels, most, device.wide_bits, device.table_words)
         case AveragePoolStep():
-            fmt = plan.program.quant(step.y).format
-            most, counts, tile = acc_max(plan, unit), unit.walk.counts(), plan.device.wide_bits
-            return divide(name, fmt, step.multipliers, unit.walk.terms, acc, unit.out_lanes, most, counts, tile)
+            fmt, counts = plan.program.quant(step.y).format, unit.walk.counts()
+            terms = unit.walk.terms
+            return divide(name, fmt, step.multipliers, terms, acc, lanes, most, counts, device.wide_bits)
         case MaxPoolStep():
             return None
 
 
-def _starts(unit: Layer) -> tuple[int, ...]:
+def starts_of(step: ConvStep) -> tuple[int, ...]:
     """Return what each channel's accumulator starts from: its bias less the zero point's share of the products."""
-    step = unit.step
-    assert isinstance(step, ConvStep)
     sums = step.weight.astype(object).sum(axis=(1, 2, 3))
     return tuple(int(b) - step.x_zero * int(s) for b, s in zip(step.bias, sums, strict=True))
 
@@ -312,7 +315,7 @@ def _finish_text(unit: Layer, pipe: Pipe | None) -> str:
         return "  assign code_valid = send;\n  assign code = sent;"
     count = ""
     if isinstance(unit.step, AveragePoolStep):
-        count = f", .in_count({'held_count' if unit.beats_per_group > 1 else 'count'})"
+        count = ", .in_count(sent_count)"
     return (
         f"  {pipe.module} finish (.clk(clk), .rst(rst), .in_valid(send), .in_acc(sent){count}, "
         ".out_valid(code_valid), .out_data(code));"

@@ -9,7 +9,7 @@ from export.rtl.fields import literal
 from export.rtl.stream.pipes.look_up import look_up
 from export.rtl.stream.pipes.verilog import Part, Signal, join
 
-#: Tables of at most this many words are made of LUTs, larger ones of block memory.
+#: Unless the device says otherwise, tables of at most this many words are made of LUTs, larger ones of block memory.
 SMALL = 64
 
 
@@ -23,11 +23,11 @@ class Constant:
 
 
 def constants(
-    name: str, fields: tuple[Constant, ...], lanes: int, channels: int
+    name: str, fields: tuple[Constant, ...], lanes: int, channels: int, small: int = SMALL
 ) -> tuple[Part, tuple[tuple[str, str], ...]]:
     """Return wires `{field}_1` of lanes * bits: the constants of the beat that `in_valid` brought a clock before.
 
-    Also returns the memory files, named from the pipe `name`.
+    Also returns the memory files, named from the pipe `name`; tables of more than `small` words have one.
     """
     beats = channels // lanes
     wide = tuple(field for field in fields if len(field.values) > 1)
@@ -39,7 +39,7 @@ def constants(
             for field in wide
         ]
         return join(*parts), ()
-    table, memories = _table(name, wide, lanes, beats) if wide else (Part(), ())
+    table, memories = _table(name, wide, lanes, beats, small) if wide else (Part(), ())
     return join(*parts, table), memories
 
 
@@ -61,22 +61,25 @@ def _word(fields: tuple[Constant, ...], beat: int, lanes: int) -> int:
     return word
 
 
-def _table(name: str, fields: tuple[Constant, ...], lanes: int, beats: int) -> tuple[Part, tuple[tuple[str, str], ...]]:
+def _table(
+    name: str, fields: tuple[Constant, ...], lanes: int, beats: int, small: int
+) -> tuple[Part, tuple[tuple[str, str], ...]]:
     width, bits = lanes * sum(field.bits for field in fields), unsigned_bits(beats - 1)
     last, zero, one = literal(beats - 1, bits), literal(0, bits), literal(1, bits)
+    on = f"beat + {one}" if beats == 1 << bits else f"beat == {last} ? {zero} : beat + {one}"
     words = [_word(fields, beat, lanes) for beat in range(beats)]
     parts = [
         Part(
             (
                 f"reg [{bits - 1}:0] beat;",
-                f"wire [{bits - 1}:0] after = beat == {last} ? {zero} : beat + {one};",
+                f"wire [{bits - 1}:0] after = {on};",
                 f"wire [{bits - 1}:0] next = rst ? {zero} : in_valid ? after : beat;",
             ),
             ("beat <= next;",),
         ),
         _slices(fields, lanes),
     ]
-    if beats <= SMALL:
+    if beats <= small:
         parts.append(look_up(Signal("word", width, 1), "beat", bits, words))
         return join(*parts), ()
     file, digits = f"{name}_constants.mem", -(-width // 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.rtl.stream.pipe import Pipe
-from export.rtl.stream.pipes.channels import Constant, constants
+from export.rtl.stream.pipes.channels import SMALL, Constant, constants
 from export.rtl.stream.pipes.verilog import Part, Signal, join, module, port, register
 
 
@@ -20,10 +20,13 @@ class Lane:
     text: Part
 
 
-def pipe(name: str, lane: Lane, lanes: int, channels: int, shared: tuple[str, ...] = ()) -> Pipe:
-    """Return the pipe of some lanes at once; inputs named in `shared` are one for all lanes."""
+def pipe(name: str, lane: Lane, lanes: int, channels: int, shared: tuple[str, ...] = (), small: int = SMALL) -> Pipe:
+    """Return the pipe of some lanes at once; inputs named in `shared` are one for all lanes.
+
+    Constants of more than `small` words go to block memory.
+    """
     latency = lane.code.clock + 1
-    table, memories = constants(name, lane.fields, lanes, channels)
+    table, memories = constants(name, lane.fields, lanes, channels, small)
     text = "\n".join((_lane(name, lane), _frame(name, lane, lanes, table, shared, latency)))
     return Pipe(name, latency, text, memories, lanes * sum(" * " in wire for wire in lane.text.wires))
 

@@ -9,8 +9,9 @@ from export.rtl.stream.pipes.verilog import Part, Signal, join, register, wire
 
 #: Bits of one piece of a factor: a multiplier takes 18 bits with sign.
 PIECE = 17
-#: The lowest piece of a value is multiplied without a multiplier when it has at most this many bits.
-FEW = 3
+#: The lowest piece of a value is multiplied without a multiplier when it has at most this many bits; on ECP5, whose
+#: multipliers of 18 x 18 bits stand beside look-up tables of four inputs, those sums cost more.
+FEW, FEW_ECP5 = 3, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,20 @@ def pieces(bits: int, signed: bool, tile: int) -> list[tuple[int, int]]:
     if bits <= top:
         return [(0, bits)]
     rest = (bits - top) % step
-    first = rest if 0 < rest <= FEW else step
+    first = rest if 0 < rest <= few(tile) else step
     return [(0, first)] + [(low + first, count) for low, count in pieces(bits - first, signed, tile)]
+
+
+def few(tile: int) -> int:
+    """Return how many bits are multiplied without a multiplier, beside multipliers of `tile` bits."""
+    return FEW_ECP5 if tile == PIECE + 1 else FEW
 
 
 def effort(bits: int, signed: bool, tile: int) -> tuple[int, int]:
     """Return the multipliers a value needs for each piece of the factor, and its bits that need none."""
     counts = [count for _, count in pieces(bits, signed, tile)]
-    few = counts[0] if len(counts) > 1 and counts[0] <= FEW else 0
-    return len(counts) - (few > 0), few
+    free = counts[0] if len(counts) > 1 and counts[0] <= few(tile) else 0
+    return len(counts) - (free > 0), free
 
 
 def product(name: str, value: Signal, factor: Signal, tile: int = PIECE + 1) -> tuple[Signal, Part]:
@@ -53,7 +59,7 @@ def product(name: str, value: Signal, factor: Signal, tile: int = PIECE + 1) -> 
     parts, rows = list[Part](), list[_Row]()
     piece = min(PIECE + 1, tile)
     value_pieces, factor_pieces = pieces(value.bits, value.signed, tile), factor_parts(factor.bits, piece)
-    if len(value_pieces) > 1 and value_pieces[0][1] <= FEW:
+    if len(value_pieces) > 1 and value_pieces[0][1] <= few(tile):
         row, text = _few(name, value, value_pieces.pop(0)[1], factor)
         rows.append(row)
         parts.append(text)

@@ -6,7 +6,7 @@ from export.rtl.bounds import signed_bits
 from export.rtl.stream.pipe import Pipe
 from export.rtl.stream.pipes.affine import Affine, planned
 from export.rtl.stream.pipes.affine_lane import affine_lane, clip, offset_unit
-from export.rtl.stream.pipes.channels import Constant
+from export.rtl.stream.pipes.channels import SMALL, Constant
 from export.rtl.stream.pipes.frame import Lane, pipe, start
 from export.rtl.stream.pipes.product import PIECE
 from export.rtl.stream.pipes.verilog import Part, Signal, join
@@ -24,6 +24,7 @@ def requant(
     channels: int,
     acc_max: int,
     tile: int = PIECE + 1,
+    small: int = SMALL,
 ) -> Pipe:
     """Return the pipe from accumulators to codes.
 
@@ -38,6 +39,7 @@ def requant(
         channels: accumulators of lane i of beat b belong to channel (b * lanes + i) mod channels.
         acc_max: largest magnitude of an accumulator with its start.
         tile: bits, with sign, of the wider side of the device's multipliers: 18 (ECP5) or 25 (Xilinx).
+        small: words of constants by channel up to which they are in look-up tables.
     """
     bits = min(acc_bits, signed_bits(-acc_max, acc_max))
     acc = Signal("acc", acc_bits, 0)
@@ -45,7 +47,7 @@ def requant(
     fields = (Constant("start", bits, _one(starts)),)
     title = f"Accumulators of {bits} bits to {requant.format.name}"
     code, more, text = rounded(requant, value, acc_max, tile)
-    return pipe(module, Lane(title, (acc,), fields + more, code, join(begin, text)), lanes, channels)
+    return pipe(module, Lane(title, (acc,), fields + more, code, join(begin, text)), lanes, channels, small=small)
 
 
 def rounded(requant: Requant, value: Signal, acc_max: int, tile: int) -> tuple[Signal, tuple[Constant, ...], Part]:
