@@ -1,4 +1,7 @@
-"""The local executor: one asyncio loop, a process for every job, as many at once as slots allow."""
+"""The local executor: one asyncio loop, as many jobs at once as slots allow.
+
+A job that computes here has a process of its own; one on a board that SSH reaches only takes a connection.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from dataclasses import dataclass
 from devices.executor.executor import Keep, Say
 from devices.executor.job import Job, Outcome, outcome_from_json
 from devices.executor.needs import capacity, needs, startable
-from devices.executor.work import WORK, line_of, read_answer
+from devices.executor.work import WORK, execute_far, line_of, read_answer
 
+#: The transport of boards that this process only waits for.
+FAR = "ssh"
 #: Seconds that a job gets to leave its board in order when it is stopped.
 PATIENCE_S = 10.0
 #: The longest line of JSON that a job's process writes.
@@ -61,6 +66,8 @@ class LocalExecutor:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _execute(self, job: Job, say: Say) -> Outcome:
+        if job.transport == FAR:
+            return await execute_far(job, lambda text: say(f"{job.label}: {text}"))
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command,

@@ -42,7 +42,21 @@ def execute(job: Job, say: Say) -> Outcome:
     try:
         return Outcome(measure(job, say))
     except (DeviceError, ExportError, QuantError) as error:
-        return Outcome(reason=f"{' '.join(str(error).split())} (on {socket.gethostname()})")
+        return _failed(error)
+
+
+async def execute_far(job: Job, say: Say) -> Outcome:
+    """Run a job on a board that is reached by SSH; this process only waits, so one can drive hundreds of boards."""
+    from devices.executor.measure import measure_far
+
+    try:
+        return Outcome(await measure_far(job, say))
+    except (DeviceError, ExportError, QuantError) as error:
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Outcome:
+    return Outcome(reason=f"{' '.join(str(error).split())} (on {socket.gethostname()})")
 
 
 def execute_apart(text: str, command: tuple[str, ...] = WORK) -> str:
