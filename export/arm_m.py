@@ -9,9 +9,10 @@ from export.c99.emit import emit
 from export.c99.files import self_test, vectors
 from export.c99.header import header
 from export.c99.join import write_joint
+from export.c99.link import write_link
 from export.embed.files import embed_files
 from export.errors import ExportError
-from export.target import Capability, Facts, Source, Target, check_capability, check_name
+from export.target import Capability, Facts, Joint, Source, Target, check_capability, check_name
 from quant import operators as ops
 from quant.formats import FORMATS
 from quant.graph import Graph
@@ -91,10 +92,18 @@ def _check_zeros(graph: Graph) -> None:
             )
 
 
+def _join(joint: Joint, folder: Path) -> None:
+    """Write what decides between parts, or what carries a head's output to a tail elsewhere."""
+    if joint.is_dynamic:
+        write_joint(joint, folder)
+    elif len(joint.parts) == 2:
+        write_link(joint, folder)
+
+
 TARGET = Target(
     name="arm-m",
     summary="portable C99 with static memory, for Cortex-M and any C compiler; every integer and minifloat format",
     capability=Capability(weights=FORMAT_NAMES, activations=FORMAT_NAMES, operators=OPERATORS),
     write=write,
-    join=write_joint,
+    join=_join,
 )

@@ -96,7 +96,7 @@ def write_bundle(path: Path, spec: BundleSpec, target: Target, *, overwrite: boo
     with new_folder(path, overwrite=overwrite) as folder:
         placed = _placed(spec)
         facts = tuple(_write_part(part, folder / part.name, target) for part in placed)
-        if target.join is not None and _manifest(spec, target, None, facts).is_dynamic:
+        if target.join is not None and len(placed) > 1:
             target.join(Joint(c_stem(spec.name) or "network", placed, facts, spec.combine), folder)
         write_file(folder / LABELS, labels_text(spec.labels))
         manifest = _manifest(spec, target, folder, facts)

@@ -69,7 +69,7 @@ class Capability:
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """The written parts of a bundle with rules: `stem` is what names begin with, `combine` whose answer counts.
+    """The written parts of a bundle with several: `stem` is what names begin with, `combine` whose answer counts.
 
     `facts` are those of the parts, in the same order.
     """
@@ -79,12 +79,17 @@ class Joint:
     facts: tuple[Facts, ...]
     combine: str
 
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether parts read others than the one before, or rules decide what runs."""
+        return any(part.source is not None or part.after is not None for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A family of devices. `write(source, folder)` writes the files of one part into an existing empty folder.
 
-    `join(joint, folder)` writes what decides between parts into the bundle's own folder; None: an application has to.
+    `join(joint, folder)` writes what parts need to work together into the bundle's own folder; None: nothing.
     """
 
     name: str
