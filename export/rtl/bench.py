@@ -15,7 +15,7 @@ from quant.formats import Array, Format
 
 _PER_LINE = 24
 #: Places in the bench where cores have something of their own.
-NOTHING_MORE: Mapping[str, object] = {"MEMBERS": "", "DRIVE": "", "WATCH": "", "CHECK": ""}
+NOTHING_MORE: dict[str, str] = {"MEMBERS": "", "DRIVE": "", "WATCH": "", "CHECK": ""}
 _WATCH = """
 #ifdef EDGEMILL_TAP
     write_tap();
@@ -47,7 +47,7 @@ def bench_cpp(name: str, layout: Layout) -> str:
     program = layout.program
     taken, given = (stream_bits(program.quant(end).format) for end in (program.input, program.output))
     port, beats_out = "m_axis", tensor_words(layout, program.output)
-    values = {
+    values: dict[str, object] = {
         "CYCLES": cycles(layout),
         "LANES": 1,
         "LANE_BITS": taken,
@@ -58,7 +58,8 @@ def bench_cpp(name: str, layout: Layout) -> str:
         "READY": f"    top_->{port}_tready = ready[0];",
         "SEE": f"    see(seen_[0], kStreams[0], top_->{port}_tvalid, top_->{port}_tlast, false, top_->{port}_tdata);",
     }
-    return bench_text(NOTHING_MORE | values | {"MEMBERS": template("tap_bench.cpp"), "WATCH": _WATCH, "NAME": name})
+    own = {"MEMBERS": template("tap_bench.cpp"), "WATCH": _WATCH, "NAME": name}
+    return bench_text({**NOTHING_MORE, **values, **own})
 
 
 def makefile(name: str) -> str:

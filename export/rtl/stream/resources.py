@@ -1,7 +1,8 @@
 """What a unit takes of an FPGA, estimated: for choosing a folding, never for a report (that is synthesised).
 
 The counts are sums over parts: multipliers with their adders, accumulators, memories, requantisation, walks and FIFOs.
-Constants were fitted to yosys 0.23 on Xilinx 7 (`benchmarks/fpga_fold.py` prints how far off they are).
+Multipliers of pipes are counted, not estimated. Constants were fitted to yosys 0.23 on Xilinx 7
+(`benchmarks/fpga_fold.py` prints how far off they are).
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from export.rtl.bounds import signed_bits
 from export.rtl.stream.device import Device, Resources, total
 from export.rtl.stream.layer import SMALL_ROM
+from export.rtl.stream.pipe_cost import multipliers
 from export.rtl.stream.plan import Design, Link
 from export.rtl.stream.units import Elementwise, Layer, Rearrange, Unit
 from export.rtl.stream.window import SMALL_BUFFER
 from quant.accumulator import smallest_bits
 from quant.formats import Format
 from quant.luts import ECP5, XCUP, mac_luts
-from quant.steps import ConvStep, MaxPoolStep, TableStep
+from quant.steps import AddStep, ConvStep, MaxPoolStep, TableStep, WideAddStep
 
 #: Products that share a DSP block by style.
 PER_DSP = {"dsp": 1, "dsp_pair": 2}
@@ -51,19 +53,24 @@ def unit_resources(plan: Design, unit: Unit, device: Device) -> Resources:
 def _layer(plan: Design, unit: Layer, device: Device) -> Resources:
     fmt = plan.program.quant(unit.step.x).format
     buffer = _memory(unit.in_lanes * fmt.bits, unit.rows * unit.walk.row_words, device, SMALL_BUFFER)
-    walk = Resources(110 + unit.in_lanes * fmt.bits)
+    walk = Resources(160 + unit.in_lanes * fmt.bits)
     if isinstance(unit.step, MaxPoolStep):
         return buffer + walk + Resources(2.0 * unit.fold.pe * fmt.bits)
     if not isinstance(unit.step, ConvStep):
         acc = signed_bits(0, fmt.max_units * unit.walk.terms)
-        return buffer + walk + Resources(2.0 * unit.fold.pe * acc) + _finish(unit.out_lanes, acc, device)
+        return buffer + walk + _sums(2.0 * unit.fold.pe * acc) + _finish(plan, unit, acc)
     acc = signed_bits(-unit.step.acc_max, unit.step.acc_max)
     depth = unit.walk.groups * unit.walk.terms
     rom = _memory(unit.fold.pe * unit.fold.simd * unit.step.weight_format.bits, depth, device, SMALL_ROM, rom=True)
     held = 1.0 if unit.beats_per_group > 1 else 0.0
-    sums = Resources(unit.fold.pe * acc * (1 + held))
+    sums = _sums(unit.fold.pe * acc * (1 + held))
     products = _products(unit.step.weight_format, fmt, unit, device)
-    return buffer + walk + rom + sums + products + _finish(unit.out_lanes, acc, device)
+    return buffer + walk + rom + sums + products + _finish(plan, unit, acc)
+
+
+def _sums(bits: float) -> Resources:
+    """Return accumulators of so many bits together, with what steps and sends them."""
+    return Resources(60 + 1.15 * bits)
 
 
 def _products(weight: Format, activation: Format, unit: Layer, device: Device) -> Resources:
@@ -71,7 +78,7 @@ def _products(weight: Format, activation: Format, unit: Layer, device: Device) -
     tree = smallest_bits(weight, activation, unit.fold.simd) * (unit.fold.simd - 1) / unit.fold.simd
     if unit.fold.style != "lut":
         return Resources(count * (tree + 1), -(-count // PER_DSP[unit.fold.style]))
-    return Resources(count * (product_luts(weight, activation, device) + tree))
+    return Resources(1.1 * count * (product_luts(weight, activation, device) + tree))
 
 
 def product_luts(weight: Format, activation: Format, device: Device) -> float:
@@ -81,16 +88,24 @@ def product_luts(weight: Format, activation: Format, device: Device) -> float:
     return max(product, mac_luts(weight, activation, family).luts * 0.62 - 0.5 * product)
 
 
-def _finish(lanes: int, acc: int, device: Device) -> Resources:
-    """Requantisation: a multiplier of the accumulator's bits by 31, its sums, shift, rounding and constants."""
-    tiles = -(-acc // device.wide_bits) * -(-31 // (device.narrow_bits - 1))
-    return Resources(lanes * (220 + 2.0 * acc), lanes * tiles)
+def _finish(plan: Design, unit: Layer, acc: int) -> Resources:
+    """Requantisation: its multipliers, the sum with the start, rounding, limits, and constants by channel."""
+    rounding = 50 if plan.program.quant(unit.step.y).format.is_minifloat else 25
+    return Resources(50 + unit.out_lanes * (rounding + 1.1 * acc), unit.out_lanes * multipliers(plan, unit))
 
 
 def _elementwise(plan: Design, unit: Elementwise, device: Device) -> Resources:
     if isinstance(unit.step, TableStep):
         return _memory(plan.format_bits(unit.step.y), 1 << plan.format_bits(unit.step.x), device) + Resources(40)
-    return Resources(unit.lanes * 350.0 + 40, unit.lanes * (2 if device.wide_bits > 18 else 4))
+    blocks = multipliers(plan, unit)
+    match unit.step:
+        case AddStep():
+            per_lane = 220.0 if blocks else 140.0
+        case WideAddStep():
+            per_lane = 340.0
+        case _:
+            per_lane = 220.0
+    return Resources(unit.lanes * per_lane + 40, unit.lanes * blocks)
 
 
 def _link(plan: Design, link: Link, device: Device) -> Resources:
