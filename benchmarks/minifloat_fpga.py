@@ -3,13 +3,14 @@
     python -m benchmarks.minifloat_fpga --data DATA --work WORK [--only circuit] [--net fashion] [--pair e4m3]
 
 WORK keeps the accuracy and the circuit of every network and pair, and every synthesised module, so that a run that
-was killed goes on where it was; `--only table` writes the results of what is finished. Needs yosys. The order puts
-integers and the best known minifloats first. DSP blocks are off: look-up tables tell all.
+was killed goes on where it was; `--check` makes circuits again whose Verilog has changed, from the modules that have
+not. `--only table` writes the results of what is finished. Needs yosys. DSP blocks are off: look-up tables tell all.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
 import time
@@ -39,7 +40,7 @@ from quant.steps import ConvStep
 NAME = "m"
 PLOT = Path(__file__).parent.parent / "docs" / "minifloats.svg"
 #: Pairs whose core is synthesised flat as well, to see what keeping modules apart changes.
-FLAT = (("int8", "int8"), ("e2m1", "e2m1"), ("e4m3", "e4m3"))
+FLAT = (("int4", "int4"), ("e2m1", "e2m1"), ("int8", "int8"), ("e4m3", "e4m3"))
 
 
 def main() -> None:
@@ -52,11 +53,20 @@ def main() -> None:
     cases = [(net, pair) for net, pair in order(nets) if not given.pair or _word(pair) in given.pair]
     todo = [(kind, net, pair) for kind in kinds for net, pair in cases if kind != "flat" or pair in FLAT]
     for done, (kind, net, pair) in enumerate(todo, 1):
+        if given.check and kind != "accuracy":
+            forget(given, kind, net, pair)
         if keep(given.work, kind, net, pair, partial(makers[kind], given, net, pair)):
             what = f"{kind} {net.name} {' x '.join(pair)}"
             print(f"{time.strftime('%H:%M:%S')} {done} of {len(todo)}: {what}", flush=True)
     if not given.only or "table" in given.only:
         write(given.work)
+
+
+def forget(given: argparse.Namespace, kind: str, net: Net, pair: Pair) -> None:
+    """Remove a record whose core is not the one that is generated today."""
+    found = read(given.work, kind, net, pair)
+    if found is not None and "core" in found and found["core"] != digest(core_of(given, net, pair)):
+        (given.work / f"{kind}-{net.name}-{'-'.join(pair)}.json").unlink()
 
 
 def _word(pair: Pair) -> str:
@@ -78,7 +88,7 @@ def write(work: Path) -> None:
 def _compared(work: Path, net: Net, row: Row) -> dict[str, Any] | None:
     """Return a flat netlist beside the sum of modules, None where one of them was not made."""
     made = read(work, "flat", net, row.pair)
-    if made is None or row.circuit is None:
+    if made is None or row.circuit is None or made["core"] != row.circuit["core"]:
         return None
     return {"net": net.title, "name": row.name, "kept": row.luts(), "lut": made["lut"], "ff": made["ff"]}
 
@@ -106,6 +116,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="keeps records and modules")
     parser.add_argument("--only", choices=("accuracy", "circuit", "flat", "table"), action="append")
+    parser.add_argument("--check", action="store_true", help="make circuits again whose Verilog has changed")
     parser.add_argument("--net", choices=[net.name for net in NETS])
     parser.add_argument("--pair", action="append", help="only these formats: e4m3, or e2m1-int8 (weights, activations)")
     return parser.parse_args()
@@ -147,6 +158,7 @@ def _circuit(given: argparse.Namespace, net: Net, pair: Pair) -> dict[str, Any]:
         **made,
         "tool": tool,
         "options": LUTS.command,
+        "core": digest(core),
         "cycles": core.schedule.interval,
         "products": sum(unit.fold.pe * unit.fold.simd for unit in convs),
         "parts": parts,
@@ -154,14 +166,20 @@ def _circuit(given: argparse.Namespace, net: Net, pair: Pair) -> dict[str, Any]:
     }
 
 
+def digest(core: Core) -> str:
+    """Return a digest of everything that is synthesised."""
+    return hashlib.sha256(json.dumps(core.files(), sort_keys=True).encode()).hexdigest()[:24]
+
+
 def _flat(given: argparse.Namespace, net: Net, pair: Pair) -> dict[str, Any]:
-    files = core_of(given, net, pair).files()
+    core = core_of(given, net, pair)
+    files = core.files()
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / name for name in files}
         for name, text in files.items():
             paths[name].write_text(text)
         memories = tuple(path for name, path in paths.items() if name.endswith(".mem"))
-        return cells((paths[f"{NAME}.v"],), NAME, LUTS, memories)
+        return {**cells((paths[f"{NAME}.v"],), NAME, LUTS, memories), "core": digest(core)}
 
 
 if __name__ == "__main__":

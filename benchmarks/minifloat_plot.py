@@ -14,7 +14,7 @@ from export.atomic import write_text
 
 #: Colour and marker by kind of formats.
 LOOKS = {"integers": ("#1f6fb4", "o"), "minifloats": ("#d1662a", "s"), "mixed": ("#777777", "^")}
-#: Accuracies below this share of float stand on the lower edge.
+#: Accuracies below this share of float stand on the lower edge, with their value.
 LOWEST = 0.75
 
 
@@ -53,8 +53,10 @@ def _panel(panel: Any, net: str, title: str, cost: Callable[[Row], float], made:
             [cost(row) for row in chosen], heights, errors, fmt=marker, color=colour, ms=4, elinewidth=0.6, label=kind
         )
         for row, height in zip(chosen, heights, strict=True):
-            panel.annotate(row.name, (cost(row), height), (3, 3), textcoords="offset points", fontsize=6)
+            text = row.name if height == 100 * row.share else f"{row.name}, {100 * row.share:.0f} %"
+            panel.annotate(text, (cost(row), height), (3, 3), textcoords="offset points", fontsize=6)
     best = [row for row in front(made, cost) if 100 * row.share >= floor]
     panel.step([cost(row) for row in best], [100 * row.share for row in best], where="post", color="#999999", lw=0.8)
     panel.axhline(100 * made[0].accuracy["float_accuracy"], color="#999999", lw=0.8, ls="--")
+    panel.margins(x=0.1)
     panel.set(title=net, xlabel=f"{title} (yosys, UltraScale+)", ylabel="top-1, %")
