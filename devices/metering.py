@@ -14,6 +14,7 @@ from devices.found import Found
 from devices.meters.energy import Energy, EnergyWindow, energy_of
 from devices.meters.meter import Clock, Meter, Recording, raw_clock
 from devices.meters.meters import find_meter, own_meter
+from devices.meters.trace_file import write_trace
 
 #: What a meter that stands beside this machine can say of boards elsewhere: nothing.
 METERED = ("local",)
@@ -28,11 +29,13 @@ class Metering:
     Attributes:
         meter: `NAME[:ARGUMENT]`; empty: the machine's own, if it has one.
         idle_s: seconds; 0: no idle phase, and no net energy.
+        keep: folder for whole traces with the windows as marks; None: they are not kept.
         sleep, clock: how the idle phase passes; tests replace both.
     """
 
     meter: str = ""
     idle_s: float = 0.0
+    keep: Path | None = None
     sleep: Sleep = time.sleep
     clock: Clock = raw_clock
 
@@ -52,27 +55,35 @@ class Metering:
 OWN_METER = Metering()
 
 
-def run_metered(board: Board, root: Path, metering: Metering, run: Callable[[], Found]) -> Found:
+def run_metered(board: Board, root: Path, metering: Metering, run: Callable[[], Found], name: str = "run") -> Found:
     """Run something on this machine with a meter beside it; without one where there is none.
 
     A meter that fails never spoils the run: its reason then stands in `absent`, where the energy would be.
+
+    Args:
+        board: what runs.
+        root: where /sys is read.
+        metering: which meter, and where its trace is kept.
+        run: does the work.
+        name: what a kept trace is called.
 
     Raises:
         DeviceError: the name of the meter is unknown, a meter was named for a board that is not this machine, or as
             `run`.
     """
-    return run_all_metered(board, root, metering, lambda: (run(),))[0]
+    (found,) = run_all_metered(board, root, metering, lambda: (run(),), name)
+    return found
 
 
 def run_all_metered(
-    board: Board, root: Path, metering: Metering, run: Callable[[], tuple[Found, ...]]
+    board: Board, root: Path, metering: Metering, run: Callable[[], tuple[Found, ...]], name: str = "turns"
 ) -> tuple[Found, ...]:
     """Run parts that take turns on this machine, with one recording beside them; see `run_metered`."""
     refuse_elsewhere(board, metering)
     if board.transport not in METERED:
         return run()
     meter = metering.find(root)
-    return run() if meter is None else _beside(meter, metering, run)
+    return run() if meter is None else _beside(meter, metering, run, name)
 
 
 def refuse_elsewhere(board: Board, metering: Metering) -> None:
@@ -84,7 +95,7 @@ def refuse_elsewhere(board: Board, metering: Metering) -> None:
         )
 
 
-def _beside(meter: Meter, metering: Metering, run: Callable[[], tuple[Found, ...]]) -> tuple[Found, ...]:
+def _beside(meter: Meter, metering: Metering, run: Callable[[], tuple[Found, ...]], name: str) -> tuple[Found, ...]:
     recorder = meter.record()
     try:
         recording = recorder.__enter__()
@@ -100,7 +111,8 @@ def _beside(meter: Meter, metering: Metering, run: Callable[[], tuple[Found, ...
     trouble = _leave(recorder)
     if trouble:
         return tuple(_without(found, meter, trouble) for found in done)
-    return tuple(_with_energy(found, meter, recording, idle) for found in done)
+    with_energy = tuple(_with_energy(found, meter, recording, idle) for found in done)
+    return with_energy if metering.keep is None else _kept(with_energy, recording, metering.keep / f"{name}.trace.json")
 
 
 def _with_energy(found: Found, meter: Meter, recording: Recording, idle: tuple[float, float] | None) -> Found:
@@ -108,6 +120,26 @@ def _with_energy(found: Found, meter: Meter, recording: Recording, idle: tuple[f
         return replace(found, energy=energy_of_run(recording, meter.name, found, idle))
     except DeviceError as error:
         return _without(found, meter, str(error))
+
+
+def _kept(done: tuple[Found, ...], recording: Recording, path: Path) -> tuple[Found, ...]:
+    """Write the trace with the edges of all windows as marks; a note says so when that fails."""
+    if not any(found.energy for found in done):
+        return done
+    edges = sorted({edge / 1e9 for found in done for window in found.windows_ns for edge in window})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_trace(path, replace(recording.trace(), marks_s=tuple(edges)))
+    except OSError as error:
+        return tuple(
+            _noted(found, f"the trace could not be kept as {path}: {error.strerror or error}") for found in done
+        )
+    return done
+
+
+def _noted(found: Found, note: str) -> Found:
+    energy = found.energy
+    return found if energy is None else replace(found, energy=replace(energy, notes=(*energy.notes, note)))
 
 
 def _without(found: Found, meter: Meter, reason: str) -> Found:

@@ -67,7 +67,7 @@ def profile(
         there = profile_dut(plan, board.uri, say, metering.find(root) if metering.meter else None)
         return _measurement(plan, board, there.found, started=started, state=there.conditions, root=root)
     earlier = conditions.before(root)
-    found = run_metered(board, root, metering, lambda: _run(board, plan, say))
+    found = run_metered(board, root, metering, lambda: _run(board, plan, say), f"{plan.part}-{board.name}")
     state = conditions.after(earlier, root)
     return _measurement(plan, board, found, started=started, state=state, root=root)
 

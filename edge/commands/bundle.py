@@ -76,7 +76,7 @@ def verify(
 @click.option(
     "--keep",
     type=click.Path(path_type=Path),
-    help="Copy the reports and bitstreams of FPGA boards into this folder.",
+    help="Copy reports and bitstreams of FPGA boards, and traces of meters, into this folder.",
 )
 @click.option(
     "--scenario",
@@ -132,7 +132,7 @@ def profile(
     from devices.scenario import find_scenario
     from export.bundle_read import read_bundle
 
-    asked, metering = find_scenario(scenario), Metering(meter, idle_s)
+    asked, metering = find_scenario(scenario), Metering(meter, idle_s, keep)
     boards = [find_any(name, boards_file) for name in names]
     bare = [board.board if isinstance(board, RemoteBoard) else board for board in boards]
     read = read_bundle(bundle)
