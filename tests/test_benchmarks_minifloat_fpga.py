@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from benchmarks.fpga_ours import LUTS, cells
 from benchmarks.kept_modules import Kept, Store, count, seen_by_yosys, to_synthesise
 from benchmarks.kept_modules import kept_modules as find_kept
 from benchmarks.minifloat_cases import ALIKE, NETS, PAIRS, Pair, bits_right, order, scheme_of
-from benchmarks.minifloat_fpga import keep, write
+from benchmarks.minifloat_fpga import digest, forget, keep, write
 from benchmarks.minifloat_table import (
     COSTS,
     Row,
@@ -30,7 +32,7 @@ from devices.errors import DeviceError
 from devices.synthesis import commands
 from devices.synthesis.family import usage
 from export.rtl.stream.build import build
-from quant.formats import E4M3, FORMATS
+from quant.formats import E4M3, FORMATS, find_format
 from quant.program import lower
 from quant.scheme import parse_scheme
 from tests.stream_nets import single_conv
@@ -186,6 +188,18 @@ def test_a_record_is_made_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["flat-fashion-int8-int8.json"]
 
 
+def test_a_record_of_other_verilog_is_forgotten(tmp_path, monkeypatch):
+    given, names = argparse.Namespace(work=tmp_path), ("e4m3", "e2m1")
+    cores = {name: build("m", lower(single_conv(find_format(name), find_format(name))), {}) for name in names}
+    assert len({digest(core) for core in cores.values()}) == 2
+    monkeypatch.setattr("benchmarks.minifloat_fpga.core_of", lambda _given, _net, _pair: cores["e4m3"])
+    for name in names:
+        keep(tmp_path, "circuit", NET, (name, name), partial(dict, core=digest(cores[name])))
+        forget(given, "circuit", NET, (name, name))
+    forget(given, "circuit", NET, ("int8", "int8"))
+    assert [path.name for path in tmp_path.iterdir()] == ["circuit-fashion-e4m3-e4m3.json"]
+
+
 def _stopped() -> dict[str, Any]:
     raise KeyboardInterrupt
 
@@ -276,7 +290,8 @@ def test_rows_and_plot_come_from_the_records(tmp_path, monkeypatch):
     write(tmp_path)
     text = (tmp_path / "plot.svg").read_text()
     assert results == [Path("minifloat_fpga")]
-    assert all(f">{name}<" in text for name in ("int8", "int4", "e2m1", "e4m3"))
-    assert ">e3m0<" not in text
+    assert all(f">{name}<" in text for name in ("int8", "e2m1", "e4m3"))
+    assert ">int4, 60 %<" in text
+    assert ">e3m0" not in text
     write(tmp_path)
     assert (tmp_path / "plot.svg").read_text() == text
