@@ -94,7 +94,8 @@ def test_a_part_is_built_tested_timed_and_read_back(profile: Profile, tmp_path: 
     assert dict(found.versions)["tensorrt"].startswith(profile.generation)
     settings = dict(state.settings)
     assert [settings[f"trtexec {key}"] for key in ("Data transfers", "Spin-wait", "CUDA Graph")] == ["on"] * 3
-    assert "--duration=1" in settings["trtexec flags"]
+    assert set(settings) == {"trtexec Data transfers", "trtexec Spin-wait", "trtexec CUDA Graph"}
+    assert "; trtexec --loadEngine=toy.plan --warmUp=300 --duration=1 --iterations=100" in found.source
     assert state.boot_id is not None
 
 
@@ -327,4 +328,31 @@ def test_a_command_that_is_stopped_puts_power_and_clocks_back(number: signal.Sig
         process.wait()
     assert process.returncode == (1 if number is signal.SIGINT else -number), said
     assert b"Traceback" not in said
+    assert state_of(board.state) == ("2", "dynamic")
+
+
+def test_a_board_that_restarts_runs_the_part_again(tmp_path: Path) -> None:
+    """Its power mode and clocks are set again, too, and put back in the end."""
+    plan = plan_for(ORIN, tmp_path / "bundle", power_mode=0, max_clocks=True)
+    board, boot = Board(tmp_path / "board", ORIN), tmp_path / "boot"
+    boot.write_text("first\n")
+    board.environment["FAKE_TRTEXEC"] = "hang=1"
+
+    async def restarted() -> Found:
+        steady = Steady("board", board.connect, board.said.append)
+        work = run_part(steady, Site(boot_id=str(boot)), plan, board.said.append, Hands(sleep=quick))
+        task = asyncio.create_task(work)
+        while not list((tmp_path / "board").rglob("hanging")):
+            assert not task.done(), await task
+            await asyncio.sleep(0.02)
+        (board.state / "clocks").write_text("dynamic\n")  # jetson_clocks does not outlive a restart
+        boot.write_text("second\n")
+        found, _ = await task
+        return found
+
+    found = asyncio.run(restarted())
+    assert "the board restarted during the run" in found.source
+    assert "The job was run again." in found.source
+    calls = (board.state / "calls").read_text().splitlines()
+    assert calls.count("jetson_clocks ") == 2
     assert state_of(board.state) == ("2", "dynamic")

@@ -90,14 +90,14 @@ def steps(result: Result, macs: Mapping[str, int]) -> tuple[Step, ...]:
     )
 
 
-def settings(profile: Profile, flags: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return what changes the meaning of a latency, and trtexec's arguments, as sorted pairs."""
+def settings(profile: Profile) -> tuple[tuple[str, str], ...]:
+    """Return what changes the meaning of a latency as sorted pairs: figures with others are not compared."""
     named = {f"trtexec {key}": "on" if value else "off" for key, value in timing_settings(profile).items()}
-    return tuple(sorted({**named, "trtexec flags": " ".join(flags)}.items()))
+    return tuple(sorted(named.items()))
 
 
-def source(result: Result) -> str:
-    """Say where the figures come from."""
+def source(result: Result, flags: Sequence[str]) -> str:
+    """Say where the figures come from; `flags` are trtexec's arguments in the timed run."""
     kinds = [layer.precision for layer in result.layers if layer.precision]
     counted = ", ".join(f"{kinds.count(kind)} of {len(kinds)} in {kind}" for kind in dict.fromkeys(kinds))
     medians = any(layer.median for layer in result.layer_times)
@@ -108,6 +108,7 @@ def source(result: Result) -> str:
         f"outputs of the engine's layers: {counted}" if counted else "",
         f"layers: {'median' if medians else 'mean'} of a run of its own with a profiler, which is slower",
         result.selftest,
+        f"trtexec {' '.join(flags)}",
     )
     return "; ".join(part for part in parts if part)
 

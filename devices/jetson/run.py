@@ -81,9 +81,10 @@ async def run_part(
         state = await _look(steady, site, lambda root: conditions.after(earlier[-1], root))
         mode, reason = await power.current_mode(steady, site.folder)
     found = result.read_result(job.read_records(ran.records), profile, plan.files)
-    told = (*set_for_run, *result.settings(profile, run_flags(profile, plan.files, **_length(plan))))
-    state = replace(conditions.with_power_mode(state, mode, reason), settings=tuple(sorted(told)))
-    return _found(plan, found, identity, ran.notes), state
+    told = tuple(sorted((*set_for_run, *result.settings(profile))))
+    state = replace(conditions.with_power_mode(state, mode, reason), settings=told)
+    flags = run_flags(profile, plan.files, **_length(plan))
+    return _found(plan, found, identity, (result.source(found, flags), *ran.notes)), state
 
 
 def _check_plan(plan: Plan) -> None:
@@ -115,10 +116,10 @@ def _job(plan: Plan, profile: Profile, tool: str | None) -> Job:
     )
 
 
-def _found(plan: Plan, ran: result.Result, identity: Identity, notes: tuple[str, ...]) -> Found:
+def _found(plan: Plan, ran: result.Result, identity: Identity, told: tuple[str, ...]) -> Found:
     named = {"jetpack": identity.jetpack, "l4t": identity.l4t, "tensorrt": ran.log.version}
     return Found(
-        source="; ".join((result.source(ran), *notes)),
+        source="; ".join(told),
         versions=tuple(sorted((name, version) for name, version in named.items() if version)),
         latency_s=result.windows(ran.inferences, plan.windows),
         steps=result.steps(ran, macs(load_graph(plan.folder))),
