@@ -45,7 +45,7 @@ def cluster(tmp_path_factory):
             n_workers=2,
             threads_per_worker=2,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             local_directory=str(tmp_path_factory.mktemp("dask")),
             resources=offers(SLOTS),
             silence_logs=50,
@@ -131,7 +131,7 @@ def test_the_commands_that_a_person_types_and_a_scheduler_that_dies(tmp_path):
     (tmp_path / "lab.toml").write_text('bundles = ["b*"]\nboards = ["null"]\nscenarios = ["single-stream", "offline"]')
     where = tmp_path / "scheduler.json"
     options = ("--scheduler-file", str(where))
-    with dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *options) as scheduler:
+    with dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0", *options) as scheduler:
         wait_for(where.exists, "the scheduler did not start")
         address = json.loads(where.read_text())["address"]
         place = ("--local-directory", str(tmp_path), "--resources", worker_resources({"null": 1}), "--no-dashboard")

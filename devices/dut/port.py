@@ -126,7 +126,7 @@ def open_port(address: Address) -> SerialPort:
 
 def _reason(path: str, error: Exception) -> str:
     if not os.path.exists(path):  # noqa: PTH110 - a device's name, not a file of ours
-        return "there is no such port; is the board plugged in"
+        return "there is no such port; plug the board in, and look for its name with ls /dev/serial/by-id"
     if not os.access(path, os.R_OK | os.W_OK):
         return "no permission; add yourself to the group that owns it (usually dialout) and log in again"
     return str(error).split(":")[-1].strip() or type(error).__name__

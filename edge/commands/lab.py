@@ -12,6 +12,7 @@ from edge.commands.common import json_option, print_json, print_table
 if TYPE_CHECKING:
     from devices.executor.journal import Journal
     from devices.executor.sweep import Sweep, Swept
+    from devices.measurement import Measurement
 
 
 @click.command()
@@ -80,25 +81,12 @@ def _print_left_out(sweep: Sweep) -> None:
 
 
 def _print_swept(sweep: Sweep, swept: Swept, journal: Journal, as_json: bool) -> None:
-    from devices.measurement_record import to_record
     from devices.report.summary import measurement_rows
 
-    if as_json:
-        finished = [{"id": job.id, "run": journal.runs[job.id].name} for job in sweep.jobs if job.id in journal.runs]
-        measurements = [item for job in sweep.jobs if job.id in journal.runs for item in journal.measurements(job)]
-        failed = [{"id": f.job.id, "job": f.job.label, "reason": f.reason, "tries": f.tries} for f in swept.failed]
-        print_json(
-            {
-                "jobs": len(sweep.jobs),
-                "finished_before": len(swept.before),
-                "finished": finished,
-                "failed": failed,
-                "left_out": list(sweep.left_out),
-                "measurements": [to_record(item) for item in measurements],
-            }
-        )
-        return
     measured = [(job, item) for job in sweep.jobs if job.id in journal.runs for item in journal.measurements(job)]
+    if as_json:
+        print_json(_record(sweep, swept, journal, [item for _, item in measured]))
+        return
     if measured:
         columns, rows = measurement_rows([item for _, item in measured])
         named = [(job.name, job.scenario, *row) for (job, _), row in zip(measured, rows, strict=True)]
@@ -107,7 +95,19 @@ def _print_swept(sweep: Sweep, swept: Swept, journal: Journal, as_json: bool) ->
         why = [(f.job.label, f"{f.tries}", f.reason) for f in swept.failed]
         print_table("Failed; the next run tries them again", ("job", "tries", "why"), why)
     _print_left_out(sweep)
-    click.echo(
-        f"{len(sweep.jobs)} jobs: {len(swept.before)} finished before, {len(swept.finished)} now, "
-        f"{len(swept.failed)} failed"
-    )
+    before, now, failed = len(swept.before), len(swept.finished), len(swept.failed)
+    click.echo(f"{len(sweep.jobs)} jobs: {before} finished before, {now} now, {failed} failed")
+
+
+def _record(sweep: Sweep, swept: Swept, journal: Journal, measurements: list[Measurement]) -> dict[str, object]:
+    """Return what happened as an object that JSON can hold."""
+    from devices.measurement_record import to_record
+
+    return {
+        "jobs": len(sweep.jobs),
+        "finished_before": len(swept.before),
+        "finished": [{"id": job.id, "run": journal.runs[job.id].name} for job in sweep.jobs if job.id in journal.runs],
+        "failed": [{"id": f.job.id, "job": f.job.label, "reason": f.reason, "tries": f.tries} for f in swept.failed],
+        "left_out": list(sweep.left_out),
+        "measurements": [to_record(item) for item in measurements],
+    }
