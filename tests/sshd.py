@@ -97,14 +97,14 @@ class Server:
 
     def drop(self) -> int:
         """Kill the server's side of every connection; return how many there were."""
-        found = self.connections()
-        for pid in found:
+        count = len(_sshd_children(self.process.pid)) if self.process else 0
+        for pid in self.connections():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return len(found)
+        return count
 
     def connections(self) -> list[int]:
-        """Return the processes that serve connections, the listener not among them."""
+        """Return the processes that serve connections, one or two for each, the listener not among them."""
         return [] if self.process is None else _sshd_below(self.process.pid)
 
     def address(self, host_key: str | None = None) -> Address:
@@ -115,13 +115,15 @@ class Server:
 
 def _sshd_below(pid: int) -> list[int]:
     """Return the children of a process, and theirs, that are sshd themselves."""
+    return [process for child in _sshd_children(pid) for process in (child, *_sshd_below(child))]
+
+
+def _sshd_children(pid: int) -> list[int]:
     found: list[int] = []
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in (thread / "children").read_text().split():
-                name = Path(f"/proc/{child}/comm").read_text().strip()
-                if name.startswith("sshd"):
-                    found += [int(child), *_sshd_below(int(child))]
+            children = (thread / "children").read_text().split()
+            found += [int(c) for c in children if Path(f"/proc/{c}/comm").read_text().startswith("sshd")]
     return found
 
 

@@ -16,6 +16,7 @@ from devices.errors import DeviceError
 from devices.inventory import remote_boards
 from devices.remote import scripts, ssh
 from devices.remote.archive import File, pack
+from devices.remote.here import HereLink
 from devices.remote.job import Site
 from devices.remote.link import Answer, LinkLost, Steady, argv, back_off_s, command_line
 from devices.remote.probe import clean_boards, probe_boards
@@ -192,6 +193,35 @@ def test_without_asyncssh_the_extra_is_named(tmp_path, monkeypatch):
     far = replace(remote, address=ssh.Address("127.0.0.1", 1, None, "SHA256:" + "a" * 43))
     (found,) = probe_boards([far], print)
     assert (found.usable, "pip install 'edgemill[ssh]'" in found.detail) == (False, True)
+
+
+def test_a_disk_that_loses_what_arrived_whole(tmp_path):
+    """A link that removes every bundle after its push."""
+    site = Site(str(tmp_path / "site"))
+
+    class Losing(HereLink):
+        async def run(self, script, arguments, stdin, limit_s):
+            answer = await HereLink.run(self, script, arguments, stdin, limit_s)
+            for bundle in (tmp_path / "site" / "b").glob("*") if script == scripts.PUSH else ():
+                (bundle / "runner.sh").unlink()
+            return answer
+
+    async def connect():
+        return Losing()
+
+    with pytest.raises(DeviceError, match=r"arrived whole 3 times and was damaged there each time"):
+        Host(connect, site).run(counting())
+
+
+def test_a_private_key_that_is_none(tmp_path):
+    pytest.importorskip("asyncssh")
+    (tmp_path / "key").write_text("no key")
+    address = ssh.Address("127.0.0.1", 1, None, "SHA256:" + "a" * 43, tmp_path / "key")
+    with pytest.raises(DeviceError, match=r"set up with the private key .*key"):
+        asyncio.run(ssh.connect(address))
+    gone = replace(address, identity=tmp_path / "gone")
+    with pytest.raises(DeviceError, match=r"set up with the private key .*gone"):
+        asyncio.run(ssh.connect(gone))
 
 
 def test_a_board_that_is_busy_for_too_long(tmp_path):

@@ -209,6 +209,11 @@ class _Runner:
                 return
             if said == "absent":
                 pushes += 1
+                if pushes > PUSHES:
+                    raise DeviceError(
+                        f"{self.steady.name}: the bundle arrived whole {PUSHES} times and was damaged there each time: "
+                        "its disk fails, or something removes files from our folder."
+                    )
                 await self._push(pushes)
                 continue
             holders = [line.decode(errors="replace").split() for line in lines]

@@ -93,7 +93,8 @@ async def connect(address: Address) -> Link:
     except asyncssh.PermissionDenied as error:
         raise DeviceError(f"{where} does not let {address.user or 'this user'} in: {error.reason}.") from error
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, FileNotFoundError, ValueError) as error:
-        raise DeviceError(f"the private key {address.identity} cannot be used: {error}.") from error
+        key = address.identity or "of this user"
+        raise DeviceError(f"no connection to {where} can be set up with the private key {key}: {error}.") from error
     except (asyncssh.Error, OSError, TimeoutError) as error:
         raise LinkLost(f"no connection to {where}: {error or 'no answer'}.") from error
     return SshLink(where, connection)
