@@ -201,10 +201,11 @@ def _count(trace: Trace, window: EnergyWindow, meter: str) -> int:
     chosen = inside(trace, t0, t1)
     count: int = chosen.stop - chosen.start
     if count < LEAST_SAMPLES:
+        longer_s = 2 * LEAST_SAMPLES * max(trace.step_s, (t1 - t0) / max(count, 1))
         said = f" The meter said: {trace.trouble}." if trace.trouble else ""
         raise DeviceError(
             f"meter {meter} gave {count} samples in a window of {t1 - t0:.3g} s; {LEAST_SAMPLES} are the least.{said} "
-            f"Make windows longer (--window-s {LEAST_SAMPLES * trace.step_s * 2:.2g} or more; "
+            f"Make windows longer (--window-s {longer_s:.2g} or more; "
             "fast parts fill them with --scenario offline)."
         )
     return count
