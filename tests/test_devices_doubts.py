@@ -9,8 +9,9 @@ import pytest
 
 from devices.doubts import doubts
 from devices.measurement import LoadgenVerdict, Measurement
-from devices.meters.energy import MeterSpec, energy_of
+from devices.meters.energy import energy_of
 from devices.meters.trace import Trace
+from devices.meters.uncertainty import MeterSpec
 from devices.state import NOT_RECORDED, Clock, Conditions, Counter
 from tests.measurements import CONDITIONS, measurement, steady
 

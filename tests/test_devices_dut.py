@@ -14,8 +14,8 @@ from devices.dut.energy import energy, enough_here, pair
 from devices.dut.port import Address, open_port, parse_address
 from devices.dut.windows import MLPERF, Rule, check, performance
 from devices.errors import DeviceError
-from devices.meters.energy import MeterSpec
 from devices.meters.trace import Trace
+from devices.meters.uncertainty import MeterSpec
 from tests.dut_port import Made
 
 INPUTS = tuple(bytes((37 * i + seed) % 251 for i in range(40)) for seed in (1, 60, 200))

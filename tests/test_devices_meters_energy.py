@@ -11,9 +11,10 @@ import pytest
 
 from devices.errors import DeviceError
 from devices.measurement_record import from_json, to_json
-from devices.meters.energy import LEAST_SAMPLES, Energy, EnergyWindow, MeterSpec, energy_of, type_a, type_b
+from devices.meters.energy import LEAST_SAMPLES, Energy, EnergyWindow, energy_of
 from devices.meters.energy_record import energy_from_record
 from devices.meters.trace import Trace
+from devices.meters.uncertainty import MeterSpec, type_a, type_b
 from tests.measurements import measurement
 
 SPEC = MeterSpec(lsb_w=0.04, gain=0.01, mark_jitter_s=0.001, known="a data sheet")

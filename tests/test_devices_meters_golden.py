@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from devices.errors import DeviceError
-from devices.meters.energy import Energy, MeterSpec, energy_of
+from devices.meters.energy import Energy, energy_of
 from devices.meters.lpm01a import Lpm01a
 from devices.meters.meter import Recording
 from devices.meters.simulated.lpm01a import Simulated, on_terminal
 from devices.meters.trace import Trace, integrate
 from devices.meters.trace_file import windows_of
+from devices.meters.uncertainty import MeterSpec
 from tests.golden_traces import INFERENCES, NAMES, golden, published
 
 #: Seconds that a whole trace may take through the terminal on a busy machine.

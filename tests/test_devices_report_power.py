@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from devices.meters.curve import POINTS, power_curve
-from devices.meters.energy import MeterSpec, energy_of
+from devices.meters.energy import energy_of
 from devices.meters.trace import Trace
 from devices.meters.trace_file import windows_of
+from devices.meters.uncertainty import MeterSpec
 from devices.report.page import html
 from devices.report.power import power_plots
 from tests import run_records

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from devices.errors import DeviceError
 from devices.meters.curve import PowerCurve, power_curve
 from devices.meters.trace import Trace, inside, integrate
+from devices.meters.uncertainty import LEAST_WINDOWS, MeterSpec, type_a, type_b
 
 METHODS = ("measured", "replayed", "simulated")
 #: Below so many samples in a window a figure would say more about the sampling than about the energy.
@@ -16,36 +17,10 @@ LEAST_SAMPLES = 10
 #: What a window should have for a figure that sampling does not blur: samples and seconds.
 GOOD_SAMPLES = 100
 GOOD_WINDOW_S = 10.0
-#: Windows that a type A uncertainty takes.
-LEAST_WINDOWS = 5
 COVERAGE = 2.0
 
 #: When a window began and ended, in seconds on the clock of the trace, and how many inferences ran in it.
 EnergyWindow = tuple[float, float, int]
-
-
-@dataclass(frozen=True, slots=True)
-class MeterSpec:
-    """What is known of a meter's error.
-
-    Attributes:
-        lsb_w: resolution, as power.
-        gain: the largest relative error that its maker specifies.
-        mark_jitter_s: how far off the edge of a window may be, a sample period at least.
-        known: where these come from; None when they are guesses of the order of magnitude.
-    """
-
-    lsb_w: float
-    gain: float
-    mark_jitter_s: float
-    known: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse errors that are no numbers or below 0."""
-        for name in ("lsb_w", "gain", "mark_jitter_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise DeviceError(f"meter specification: {name} is {value}; it must be 0 or more.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,30 +139,6 @@ def energy_of(
         notes=(*notes, *_notes(spec, counts, lengths)),
         curve=power_curve(trace, [window[:2] for window in windows], idle if idle_w is not None else None),
     )
-
-
-def type_a(gross_j: tuple[float, ...]) -> float | None:
-    """Return the standard uncertainty of the median of n windows, in J: sqrt(pi / 2) s / sqrt(n).
-
-    That is the standard error of a mean (JCGM 100, 4.2.3) times the ratio for a median of normal values. None
-    below LEAST_WINDOWS windows, whose spread says too little.
-    """
-    if len(gross_j) < LEAST_WINDOWS:
-        return None
-    return math.sqrt(math.pi / 2) * statistics.stdev(gross_j) / math.sqrt(len(gross_j))
-
-
-def type_b(spec: MeterSpec, joules: float, length_s: float, inferences: int) -> float:
-    """Return the standard uncertainty per inference that the meter brings to one window, in J.
-
-    Resolution: lsb / sqrt(12), the same error for the whole window. Gain: a rectangle of the specified limit,
-    limit / sqrt(3) (JCGM 100, 4.3.7). Marks: both edges, 2 * jitter * P. In quadrature.
-    """
-    power = joules / length_s
-    resolution = spec.lsb_w / math.sqrt(12) * length_s
-    gain = spec.gain / math.sqrt(3) * joules
-    marks = 2 * spec.mark_jitter_s * power
-    return math.sqrt(resolution**2 + gain**2 + marks**2) / inferences
 
 
 def _inferences(windows: tuple[EnergyWindow, ...]) -> tuple[int, ...]:

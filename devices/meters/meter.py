@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from devices.meters.energy import MeterSpec
 from devices.meters.trace import Trace
+from devices.meters.uncertainty import MeterSpec
 
 ROOT = Path("/")
 

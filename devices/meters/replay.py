@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devices.errors import DeviceError
-from devices.meters.energy import MeterSpec
 from devices.meters.meter import Probe, Recording
 from devices.meters.trace import Trace
 from devices.meters.trace_file import ReadBytes, read_bytes, read_trace
+from devices.meters.uncertainty import MeterSpec
 
 
 @dataclass(frozen=True, slots=True)

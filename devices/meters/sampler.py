@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from devices.errors import DeviceError
-from devices.meters.energy import MeterSpec
 from devices.meters.meter import Clock, raw_clock
 from devices.meters.trace import Floats, Kind, Trace, total
+from devices.meters.uncertainty import MeterSpec
 
 #: Waits for seconds or for the end; returns whether it is the end.
 Pause = Callable[[threading.Event, float], bool]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from devices.errors import DeviceError
-from devices.meters.energy import MeterSpec
 from devices.meters.meter import Clock, raw_clock
 from devices.meters.trace import Trace
+from devices.meters.uncertainty import MeterSpec
 
 #: How far a window timed by this machine may be off, because messages of a meter arrive late by an unknown time.
 LATENCY_S = 0.005

@@ -26,8 +26,9 @@ def energy(
     TRACE is a .bin of MLPerf Tiny, a .csv with time_s and power_w or energy_j, or a .json of this program. Pairs of
     marks enclose the windows, counted from the last one.
     """
-    from devices.meters.energy import MeterSpec, energy_of
+    from devices.meters.energy import energy_of
     from devices.meters.trace_file import read_trace, windows_of
+    from devices.meters.uncertainty import MeterSpec
     from devices.report.energy import energy_text
     from devices.report.units import DASH, joules, watts
 
