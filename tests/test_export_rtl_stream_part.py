@@ -24,8 +24,8 @@ LANES = 3
 UNKNOWN = {
     "a FIFO that is not reset": ("count <= {(BITS + 1) {1'b0}};", "", "an unknown ready, valid or error"),
     "a walk that is not reset": ("fresh <= 1'b1;", "", "nothing moves any more"),
-    "an accumulator that is never cleared": ("term_first ?", "1'b0 ?", "an unknown bit came out"),
-    "padding that is read": ("inside_2 ? read : FILL", "read", "is "),
+    "an accumulator that is never cleared": ("if (rst || done) acc", "if (1'b0) acc", "an unknown bit came out"),
+    "padding that is read": ("inside_2 ? read :", "1'b1 ? read :", "is "),
     "a refused beat is lost": ("wire pop = out_valid && out_ready;", "wire pop = out_valid;", "FAILED"),
 }
 #: The same for Verilator's bench.
