@@ -200,6 +200,8 @@ def _notes(spec: MeterSpec, counts: tuple[int, ...], lengths: tuple[float, ...])
         )
     if len(counts) < LEAST_WINDOWS:
         found.append(f"no type A uncertainty from {len(counts)} windows; it takes {LEAST_WINDOWS}")
-    if spec.known is None:
+    if spec.known is None and spec.lsb_w == spec.gain == 0:
+        found.append("resolution and gain of the meter are not known, so that they are not in the uncertainty")
+    elif spec.known is None:
         found.append("the meter's errors are assumed, not specified")
     return tuple(found)
