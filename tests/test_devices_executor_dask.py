@@ -20,7 +20,7 @@ from devices.executor.cluster import DaskExecutor, worker_resources
 from devices.executor.journal import open_journal
 from devices.executor.lab import read_lab
 from devices.executor.sweep import plan_sweep, run_sweep
-from devices.store import run_folders
+from devices.store import read_stored, run_folders
 from tests.embedded import bundle, spec
 from tests.house import ROOT
 from tests.jobs import collected, fake, job, started
@@ -111,14 +111,6 @@ def test_a_board_that_no_worker_offers(cluster, tmp_path):
     )
 
 
-def test_a_real_job_on_a_worker(cluster, tmp_path):
-    made = bundle(tmp_path / "b", spec())
-    asked = job("b", bundle=str(made.path), digest=made.digest)
-    (found,) = collected(DaskExecutor(cluster.scheduler_address), [asked], SLOTS)
-    assert found[1].reason is None
-    assert found[1].measurements[0].board == "null" and found[1].measurements[0].bundle == made.digest
-
-
 def dask(*words: str) -> subprocess.Popen[bytes]:
     """A command of Dask, as a person starts it."""
     command = [sys.executable, "-m", "dask", *words]
@@ -141,11 +133,17 @@ def test_the_commands_that_a_person_types_and_a_scheduler_that_dies(tmp_path):
             with subprocess.Popen(lab, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
                 wait_for(lambda: len(run_folders(tmp_path / "store")) == 1, "no job was finished")
                 scheduler.kill()
-                said = process.communicate(timeout=PATIENCE_S)[1]
+                try:
+                    said = process.communicate(timeout=PATIENCE_S)[1]
+                finally:
+                    process.kill()
             assert process.returncode == 1
             assert "is gone; what was finished is kept" in said and "Traceback" not in said
             worker.kill()
-    assert 1 <= len(run_folders(tmp_path / "store")) < 4
+    folders = run_folders(tmp_path / "store")
+    assert 1 <= len(folders) < 4
+    (kept,) = read_stored(folders[0]).kept
+    assert (kept.measurement.board, kept.measurement.method) == ("null", "simulated")
 
 
 def test_no_scheduler():

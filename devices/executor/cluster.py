@@ -7,11 +7,13 @@ they hold: run them inside one network whose members trust each other, or with T
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from devices.errors import DeviceError
 from devices.executor.executor import Keep, Say
@@ -19,8 +21,15 @@ from devices.executor.job import Job, Outcome, outcome_from_json, to_json
 from devices.executor.needs import ELSEWHERE, MACHINE, board_key
 from devices.executor.work import execute_apart
 
+#: Those of Dask that have a level of their own.
+LOGGERS = ("distributed", "distributed.client")
 #: How often the cluster is looked at while no job ends.
 LOOK_S = 1.0
+#: How long the cluster may take to answer a question, and to be left.
+ANSWER_S = 30.0
+LEAVE_S = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +55,24 @@ class DaskExecutor:
         except ImportError:
             raise DeviceError("the Dask executor needs distributed: pip install 'edgemill[scale]'") from None
         # What goes wrong is said in this project's words; Dask's loggers would add their tracebacks.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             client = distributed.Client(self.address, timeout=self.connect_s, set_as_default=False)
         except (OSError, ValueError) as error:
             raise DeviceError(
                 f"no Dask scheduler answers at {self.address}: {error}. Start one with: dask scheduler"
             ) from error
-        with client, client.as_current():
-            futures = {self._submit(client, job): job for job in jobs}
-            try:
+        futures: dict[Any, Job] = {}
+        try:
+            with client.as_current():
+                futures |= {self._submit(client, job): job for job in jobs}
                 self._collect(client, futures, keep, say)
-            finally:
-                client.cancel(list(futures))
+        finally:
+            with suppress(TimeoutError, CancelledError, OSError):
+                if client.status == "running":
+                    _within(LEAVE_S, lambda: client.cancel(list(futures)))
+                _within(LEAVE_S, client.close)
 
     def _submit(self, client: Any, job: Job) -> Any:
         """Submit a job under its id: asked for twice it runs once, and again when its worker is lost."""
@@ -76,19 +90,38 @@ class DaskExecutor:
         while futures:
             done = _finished(list(futures))
             if client.status != "running":
-                raise DeviceError(f"the Dask scheduler at {self.address} is gone; what was finished is kept.")
+                raise self._gone()
             for future in done:
                 job = futures.pop(future)
-                keep(job, _outcome(client, future, job))
+                keep(job, self._outcome(future, job))
             for future, reason in self._unserved(client, futures, missed, say):
                 future.cancel()
                 keep(futures.pop(future), Outcome(reason=reason))
+
+    def _outcome(self, future: Any, job: Job) -> Outcome:
+        if future.status == "finished":
+            try:
+                text = _within(ANSWER_S, future.result)
+            except (TimeoutError, CancelledError, OSError) as error:
+                raise self._gone() from error
+            return outcome_from_json(text, f"outcome of {job.label}")
+        if future.status == "error":
+            wrong = future.exception()
+            return Outcome(reason=f"{type(wrong).__name__}: {' '.join(str(wrong).split())}")
+        return Outcome(reason=f"Dask lost the job ({future.status}).")
+
+    def _gone(self) -> DeviceError:
+        return DeviceError(f"the Dask scheduler at {self.address} is gone; what was finished is kept.")
 
     def _unserved(
         self, client: Any, futures: Mapping[Any, Job], missed: dict[str, float], say: Say
     ) -> list[tuple[Any, str]]:
         """Return the futures that nobody could run for longer than `patience_s`, each with the reason."""
-        offered = [{key for key, amount in worker["resources"].items() if amount >= 1} for worker in _workers(client)]
+        try:
+            workers = _within(ANSWER_S, lambda: client.scheduler_info(n_workers=-1))["workers"].values()
+        except (TimeoutError, CancelledError, OSError) as error:
+            raise self._gone() from error
+        offered = [{key for key, amount in worker["resources"].items() if amount >= 1} for worker in workers]
         now, found = time.monotonic(), []
         for future, job in futures.items():
             if any(keys.issuperset(worker_needs(job)) for keys in offered):
@@ -113,17 +146,22 @@ def _finished(futures: list[Any]) -> list[Any]:
         return [future for future in futures if future.done()]
 
 
-def _outcome(client: Any, future: Any, job: Job) -> Outcome:
-    if future.status == "finished":
-        return outcome_from_json(client.gather(future), f"outcome of {job.label}")
-    if future.status == "error":
-        error = future.exception()
-        return Outcome(reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return Outcome(reason=f"Dask lost the job ({future.status}).")
+def _within(limit_s: float, call: Callable[[], T]) -> T:
+    """Return what a call to the cluster gives; one whose scheduler dies meanwhile may never return.
 
+    Raises:
+        TimeoutError: it did not return in time, and goes on in a thread that nobody waits for.
+    """
+    answer: Future[T] = Future()
 
-def _workers(client: Any) -> list[dict[str, Any]]:
-    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answer.result(limit_s)
 
 
 def worker_needs(job: Job) -> dict[str, int]:
