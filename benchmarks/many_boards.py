@@ -95,8 +95,9 @@ def _table(row: dict[str, Any]) -> str:
     return f"""# Many boards at once from one process
 
 {row["boards"]} simulated boards: folders on this machine, an SSH server each, in another process. The static C
-runner on each, {WINDOWS} windows of at most {WINDOW_S:g} s after {WARMUP_S:g} s of warm-up. All boards share this machine's
-processor, so that latencies mean nothing here; what counts is that every record comes, and the memory of one process.
+runner on each, {WINDOWS} windows of at most {WINDOW_S:g} s after {WARMUP_S:g} s of warm-up. All boards share this
+machine's processor, so that latencies mean nothing here; what counts is that every record comes, and the memory of one
+process.
 
 | boards | measurements whole | raw samples | wall s | peak RSS MB | RSS before MB |
 |---|---|---|---|---|---|

@@ -300,7 +300,8 @@ def test_a_meter_that_does_not_work_is_a_reason(bundle, tmp_path, change, said):
     rails_tree(tmp_path / "root")
     change(tmp_path / "root" / RAILS)
     remote = local(tmp_path, tmp_path / "root", meters=["ina3221"])
-    (result,) = profile_all([(short(bundle, remote, window_s=0.8, warmup_s=0.3, scenario=OFFLINE), remote)], lambda _: None)
+    plan = short(bundle, remote, window_s=0.8, warmup_s=0.3, scenario=OFFLINE)
+    (result,) = profile_all([(plan, remote)], lambda _: None)
     assert not isinstance(result, DeviceError), result
     assert (result.energy, result.energy_j) == (None, None)
     assert said in dict(result.absent)["energy"] and "ina3221" in dict(result.absent)["energy"]
