@@ -40,7 +40,6 @@ class TimePlot:
     upper: str
     lower: str
     names: tuple[str, ...]
-    absent: str
 
 
 def time_plots(found: Sequence[Entry]) -> tuple[TimePlot, ...]:
@@ -72,11 +71,14 @@ def _plot(entry: Entry) -> TimePlot:
     ends = tuple(itertools.accumulate(sum(window) for window in windows))
     x = Scale(0.0, ends[-1] or 1.0, *UPPER.x_pixels, log=False)
     found = courses(item)
-    absent = dict(item.conditions.absent)
-    lacking = [f"no {name}: {absent[name]}" for name in ("temperatures", "clocks") if name in absent]
-    return TimePlot(
-        entry.title, _latencies(entry, ends, x), _states(found, x), tuple(map(_name, found)), "; ".join(lacking)
-    )
+    return TimePlot(entry.title, _latencies(entry, ends, x), _states(found, x), tuple(map(_name, found)))
+
+
+def lacking(found: Sequence[Entry]) -> tuple[str, ...]:
+    """Return why there are no temperatures or clocks below the drawings, each reason once."""
+    drawn = [entry.measurement for entry in found if entry.measurement.method == "measured"]
+    reasons = ((name, dict(item.conditions.absent).get(name)) for item in drawn for name in ("temperatures", "clocks"))
+    return tuple(dict.fromkeys(f"no {name}: {reason}" for name, reason in reasons if reason))
 
 
 def _latencies(entry: Entry, ends: Sequence[float], x: Scale) -> str:

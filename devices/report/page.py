@@ -11,7 +11,7 @@ from devices.errors import DeviceError
 from devices.report import tables_device, tables_energy, tables_model, tables_parity, units
 from devices.report.front import Front, best_of, draw, fronts, short_count
 from devices.report.joined import Entry, cost, entries, with_metric
-from devices.report.over_time import time_plots
+from devices.report.over_time import lacking, time_plots
 from devices.report.plots import LatencyPlot, latency_plots
 from devices.report.power import power_plots
 from devices.report.roofline import Roofline, rooflines, share
@@ -104,6 +104,7 @@ def _content(run: RunRecord) -> dict[str, object]:
         ),
         "latencies": _latencies(found),
         "courses": time_plots(found),
+        "no_courses": lacking(found),
         "rooflines": tuple(_roofline_view(roofline) for roofline in rooflines(run)),
         "doubts": tables_device.doubt_rows(found),
         "counts": _counts(run, found),

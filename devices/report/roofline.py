@@ -13,6 +13,9 @@ from devices.roofline.ceiling import Ceiling
 from devices.run_record import RunRecord
 from quant.cost import Summary
 
+#: Both slopes of the roof are shown at least so far from its ridge, as a factor.
+LEAST_REACH = 8.0
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
@@ -83,7 +86,8 @@ def draw(roofline: Roofline) -> str:
 def _scales(roofline: Roofline, frame: svg.Frame) -> tuple[Scale, Scale]:
     ceiling, spots = roofline.ceiling, roofline.spots
     ridge = ceiling.macs_per_s / ceiling.bytes_per_s
-    x = fitted([ridge, *(spot.macs_per_byte for spot in spots)], frame.x_pixels, log=True, margin=0.12)
+    places = [ridge / LEAST_REACH, ridge * LEAST_REACH, *(spot.macs_per_byte for spot in spots)]
+    x = fitted(places, frame.x_pixels, log=True, margin=0.05)
     heights = [ceiling.macs_per_s, ceiling.at(x.low), *(spot.macs_per_s for spot in spots)]
     return x, fitted(heights, frame.y_pixels, log=True, margin=0.12)
 
