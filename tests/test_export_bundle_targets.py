@@ -12,7 +12,7 @@ from export.bundle_read import read_bundle
 from export.errors import ExportError
 from export.target import Source, Target
 from export.targets import TARGETS, find_target
-from quant.formats import INT8, find_format
+from quant.formats import INT8, Format, find_format
 from quant.graph import Graph, Tensor, check
 from quant.operators import Softmax
 from quant.program import lower
@@ -44,9 +44,15 @@ def real(graph: Graph) -> Graph:
     return check(replace(graph, tensors=tensors, weights=weights))
 
 
-def sources(*, split: bool) -> tuple[Source, ...]:
-    """The symmetric int8 toy as one part or two, with the float graphs."""
-    graph = symmetric(toy_graph())
+def taken(names: tuple[str, ...]) -> Format:
+    """The format of a test for a target that takes these: int8, or the first where it does not take that."""
+    return INT8 if INT8.name in names else find_format(names[0])
+
+
+def sources(target: Target, *, split: bool) -> tuple[Source, ...]:
+    """The symmetric toy in a format of the target, as one part or two, with the float graphs."""
+    capability = target.capability
+    graph = symmetric(toy_graph(taken(capability.activations), taken(capability.weights)))
     codes = random_codes(graph, 4)
     values = run(lower(graph), codes)
     assert len(set(values["y"].argmax(axis=1).tolist())) > 1
@@ -59,9 +65,9 @@ def sources(*, split: bool) -> tuple[Source, ...]:
     )
 
 
-def spec(*, split: bool = False) -> BundleSpec:
-    """A bundle that every target takes."""
-    return replace(toy_spec(), parts=sources(split=split))
+def spec(target: Target, *, split: bool = False) -> BundleSpec:
+    """A bundle that a target takes."""
+    return replace(toy_spec(), parts=sources(target, split=split))
 
 
 def by_name(value: object) -> str | None:
@@ -72,13 +78,13 @@ def by_name(value: object) -> str | None:
 @pytest.mark.parametrize("target", TARGETS, ids=by_name)
 @pytest.mark.parametrize("split", [False, True], ids=["whole", "split"])
 def test_a_bundle_reads_back_and_is_the_same_when_written_again(tmp_path, target, split):
-    first = write_bundle(tmp_path / "one", spec(split=split), target)
+    first = write_bundle(tmp_path / "one", spec(target, split=split), target)
     assert first.manifest.target == target.name
     for part in first.parts:
         own = {path.name for path in part.folder.iterdir()} - {"graph.graph", "vectors.npz"}
         assert own, "the target wrote nothing"
         assert part.facts
-    write_bundle(tmp_path / "two", spec(split=split), target)
+    write_bundle(tmp_path / "two", spec(target, split=split), target)
     assert everything(tmp_path / "one") == everything(tmp_path / "two")
     assert read_bundle(tmp_path / "two").digest == first.digest
 
@@ -87,7 +93,7 @@ def test_a_bundle_reads_back_and_is_the_same_when_written_again(tmp_path, target
 def test_an_operator_the_target_does_not_take_is_refused(tmp_path, target):
     narrow = replace(target, capability=replace(target.capability, operators=(Softmax,)))
     with pytest.raises(ExportError, match=rf"{target.name}: node 'conv' is a Conv; this target takes Softmax"):
-        write_bundle(tmp_path / "b", spec(), narrow)
+        write_bundle(tmp_path / "b", spec(target), narrow)
     assert list(tmp_path.iterdir()) == []
 
 
