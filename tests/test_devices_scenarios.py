@@ -257,14 +257,14 @@ def test_a_real_loadgen_run_is_valid(scenario: str, figure: str, compiled: Plan)
 
 
 def _check_against_loadgen(result: Measurement, figures: dict[str, str]) -> None:
-    """Samples are inside LoadGen's own, which hold its way through Python as well."""
+    """Samples are inside LoadGen's own, which hold its way through Python as well"""
     queries = int(figures["result_query_count"])
-    assert len(result.samples_s) == min(queries, len(result.samples_s))
     if result.scenario == "offline":
         assert queries == 1
         assert result.samples_s[0] <= float(figures["result_max_latency_ns"]) / 1e9
     else:
-        assert len(result.samples_s) == queries
+        # Of a part that is fast on a quiet machine only some samples of each stretch are kept.
+        assert min(queries, 5000) <= len(result.samples_s) <= queries
         assert min(result.samples_s) <= float(figures["result_min_latency_ns"]) / 1e9
 
 
