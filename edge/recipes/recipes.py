@@ -13,6 +13,11 @@ RECIPES = (cross_entropy.RECIPE,)
 #: Called from Python; the configuration file takes recipes only.
 PROCEDURES = (
     Procedure(
+        "exits",
+        "early exits: cross-entropy of every exit, and the last one teaches the others (Dynamic Perceiver)",
+        "edge.recipes.exits.train_exits",
+    ),
+    Procedure(
         "elastic",
         "one network for all widths of 2 to 8 bits: five subnets a step, each taught by the one before (EQ-Net)",
         "edge.recipes.elastic_train.train_elastic",
