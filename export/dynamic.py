@@ -100,3 +100,9 @@ def macs_spent(manifest: Manifest, answers: Answers) -> IntArray:
     """Return the multiply-accumulates of every input, int64 [N]."""
     each = np.array([part.macs for part in manifest.parts], np.int64)
     return np.asarray((each[:, None] * answers.ran).sum(axis=0), np.int64)
+
+
+def stops(answers: Answers) -> IntArray:
+    """Return the last part that ran for every input, int64 [N]: what an input costs, whoever answers it."""
+    parts = answers.ran.shape[0]
+    return np.asarray(parts - 1 - np.argmax(answers.ran[::-1], axis=0), np.int64)

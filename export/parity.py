@@ -22,7 +22,7 @@ import numpy as np
 from export.bundle_read import Bundle, BundlePart
 from export.errors import ExportError
 from export.parity_labels import labels_of, stream_fault
-from export.parity_rules import defined_answers, differences, runtime_answers, same_labels, variety
+from export.parity_rules import defined_answers, differences, runtime_answers, same_labels, told_otherwise, variety
 from export.parity_slack import allowed_steps, behind_clamps, rounding_depth
 from export.runtimes.session import Runtime, Session
 from quant.errors import QuantError
@@ -311,10 +311,13 @@ def _compare_answers(bundle: Bundle, runtime: Runtime, vectors: int | None, name
     codes = bundle.parts[0].inputs[:vectors]
     expected, found = defined_answers(bundle, codes), runtime_answers(bundle, runtime, codes)
     frames, differing = differences(expected, found)
+    joined = told_otherwise(expected, bundle, runtime, codes)
     labels = variety(expected)
     verdict = Verdict("bit-exact", "") if labels > 1 else Verdict("inconclusive", "every input gets the same label")
     if frames or differing:
         verdict = Verdict("wrong", f"{frames} of {len(codes)} inputs are answered otherwise, {differing} codes differ")
+    elif joined:
+        verdict = Verdict("wrong", f"as one program the parts answer {joined} of {len(codes)} inputs otherwise")
     return Parity(
         part=name,
         runtime=runtime.name,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.dynamic import DROPPED, Answers, Execute, run_parts
+from export.errors import ExportError
 from quant.formats import Array
 from quant.program import lower
 from quant.reference import fast_dot, run
@@ -44,6 +45,20 @@ def differences(expected: Answers, found: Answers) -> tuple[int, int]:
     frames = int(((expected.part != found.part) | (expected.label != found.label)).sum())
     codes = sum(int((a != b).sum()) for a, b in zip(expected.outputs, found.outputs, strict=True))
     return frames, codes
+
+
+def told_otherwise(expected: Answers, bundle: Bundle, runtime: Runtime, codes: Array) -> int:
+    """Return for how many inputs the parts as one program answer otherwise; 0 where the runtime has no such program.
+
+    Raises:
+        ExportError: the program does not compile or run.
+    """
+    if runtime.joint is None:
+        return 0
+    told = runtime.joint(bundle, codes)
+    if len(told.part) != len(codes):
+        raise ExportError(f"{runtime.name}: the parts as one program gave {len(told.part)} answers for {len(codes)}.")
+    return int(((expected.part != told.part) | (expected.label != told.label)).sum())
 
 
 def variety(answers: Answers) -> int:

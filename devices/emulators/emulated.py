@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from devices.emulators import qemu_system, qemu_user
+from devices.emulators.joint import open_joint
 from devices.emulators.machine import EmulatedSession, Machine, open_part
 from devices.emulators.trial import missing
-from export.runtimes.session import Runtime
+from export.bundle_read import Bundle
+from export.runtimes.session import Runtime, Told
+from quant.formats import Array
 from quant.graph import Graph
 
 MACHINES: tuple[Machine, ...] = (*qemu_user.MACHINES, *qemu_system.MACHINES)
@@ -19,7 +22,11 @@ def runtime_of(machine: Machine) -> Runtime:
     def open_session(folder: Path, name: str, graph: Graph) -> EmulatedSession:
         return open_part(machine, folder, name, graph)
 
-    return Runtime(name=machine.name, target="arm-m", exact=True, missing=lambda: missing(machine), open=open_session)
+    def joint(bundle: Bundle, codes: Array) -> Told:
+        with open_joint(machine, bundle) as session:
+            return session.answers(codes)
+
+    return Runtime(machine.name, "arm-m", exact=True, missing=lambda: missing(machine), open=open_session, joint=joint)
 
 
 RUNTIMES: tuple[Runtime, ...] = tuple(runtime_of(machine) for machine in MACHINES)

@@ -137,14 +137,17 @@ class Runner:
 
     def instructions(self, images: Array) -> tuple[int, ...]:
         """Return the instructions of each inference, without those of calling an empty function."""
+        return tuple(count for counts, _ in self.counted(images) for count in counts)
+
+    def counted(self, images: Array) -> Iterator[tuple[tuple[int, ...], tuple[wire.Line, ...]]]:
+        """Yield the instructions of a few inferences at a time, and what the program said about these."""
         build = self.built(Build(self.folder, self.name, self.work))
-        found: list[int] = []
         for chunk in _chunks(images):
-            counts = icount.per_inference(self._counted(build, chunk)[0])
+            report, lines = self._counted(build, chunk)
+            counts = icount.per_inference(report)
             if len(counts) != len(chunk):
                 raise DeviceError(f"{self.machine.name}: {len(counts)} counts for {len(chunk)} inferences.")
-            found += counts
-        return tuple(found)
+            yield counts, lines
 
     def steps(self, images: Array) -> tuple[tuple[int, int], ...]:
         """Return number and instructions of every step of the first image; a step may come in strips, which add up."""

@@ -10,15 +10,19 @@ import tempfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from export.c99.arena import ALIGNMENT_BYTES
 from export.c99.layout import from_c, size, to_c
 from export.errors import ExportError
-from export.runtimes.session import Runtime
+from export.runtimes.session import Runtime, Told
 from quant.formats import Array
 from quant.graph import Graph, Quant
+
+if TYPE_CHECKING:
+    from export.bundle_read import Bundle
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror")
 #: Before every piece of a tapped tensor stand its step and its bytes, int32 each.
@@ -191,4 +195,10 @@ def _open(folder: Path, name: str, graph: Graph) -> CHostSession:
     return CHostSession(folder, name, graph)
 
 
-RUNTIME = Runtime(name="c-host", target="arm-m", exact=True, missing=missing, open=_open)
+def _joint(bundle: Bundle, codes: Array) -> Told:
+    from export.runtimes.c_joint import answers_on_host  # it compiles as this module does
+
+    return answers_on_host(bundle, codes)
+
+
+RUNTIME = Runtime(name="c-host", target="arm-m", exact=True, missing=missing, open=_open, joint=_joint)

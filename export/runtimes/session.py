@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from quant.formats import Array
+from quant.formats import Array, IntArray
 from quant.graph import Graph
+
+if TYPE_CHECKING:
+    from export.bundle_read import Bundle
 
 
 class Session(Protocol):
@@ -49,6 +52,14 @@ class Streaming(Protocol):
         """Return what every stream carried for a batch; () where `run` shows all there is."""
 
 
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a bundle with rules answered for N inputs: index of the part and of the label, int64 [N]; -1: dropped."""
+
+    part: IntArray
+    label: IntArray
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """One way to execute the parts of a target on this machine.
@@ -56,6 +67,8 @@ class Runtime:
     `exact` says that the runtime must give the reference's very codes; otherwise outputs may differ, and how far is
     reported. `missing()` is None when the runtime works here (it really opens something; an import check is not
     enough), else the reason and how to get it. `open(folder, name, graph)` opens the part `name` in `folder`.
+    `joint(bundle, codes)` runs the parts of a bundle with rules as one program that decides by itself; None where the
+    target has none.
     """
 
     name: str
@@ -63,3 +76,4 @@ class Runtime:
     exact: bool
     missing: Callable[[], str | None]
     open: Callable[[Path, str, Graph], Session]
+    joint: Callable[[Bundle, Array], Told] | None = None
