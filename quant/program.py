@@ -115,8 +115,13 @@ def _step(graph: Graph, node: Node) -> Step:
             )
         case ops.Pad() | ops.Slice() | ops.Concat() | ops.Reshape():
             return MoveStep(node.name, node.inputs, node.output, node.op, graph.quant(node.output).zero)
-        case ops.BatchNorm() | ops.Softmax():
+        case ops.BatchNorm():
             raise QuantError(f"node '{node.name}': {node.kind} has no integer form; run the passes of quant.ptq first.")
+        case ops.Softmax():
+            raise QuantError(
+                f"node '{node.name}': {node.kind} has no integer form; quant.ptq takes one at the very end off. End the "
+                "network at the logits and leave the rest to the program around it."
+            )
 
 
 def _unit(quant: Quant) -> float:

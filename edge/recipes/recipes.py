@@ -13,6 +13,16 @@ RECIPES = (cross_entropy.RECIPE,)
 #: Called from Python; the configuration file takes recipes only.
 PROCEDURES = (
     Procedure(
+        "dho",
+        "few labels, many images without, a teacher: a head for each, which answer together (DHO)",
+        "edge.recipes.dho.train_dho",
+    ),
+    Procedure(
+        "dhkd",
+        "labels on the head that is kept, the teacher's logits on one that is thrown away (DHKD)",
+        "edge.recipes.dhkd.train_dhkd",
+    ),
+    Procedure(
         "exits",
         "early exits: cross-entropy of every exit, and the last one teaches the others (Dynamic Perceiver)",
         "edge.recipes.exits.train_exits",
