@@ -5,7 +5,7 @@ The rules decide on output codes, so whoever executes the parts bit-exactly deci
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,35 @@ def run_parts(manifest: Manifest, execute: Execute, codes: Array) -> Answers:
         execute: runs one part.
         codes: of the bundle's input, graph layout, [N, ...].
     """
-    n, parts = len(codes), manifest.parts
+    parts = manifest.parts
+
+    def make(index: int, active: Array, outputs: list[Array]) -> Array:
+        source = source_of(parts, index)
+        return execute(index, (codes if source is None else outputs[source])[active])
+
+    return _walk(manifest, len(codes), make)
+
+
+def run_every_part(manifest: Manifest, execute: Execute, codes: Array) -> tuple[Array, ...]:
+    """Return the output codes of every part for every input, whatever the rules say; for `answers_from`."""
+    outputs: list[Array] = []
+    for index in range(len(manifest.parts)):
+        source = source_of(manifest.parts, index)
+        outputs.append(execute(index, codes if source is None else outputs[source]))
+    return tuple(outputs)
+
+
+def answers_from(manifest: Manifest, outputs: Sequence[Array]) -> Answers:
+    """Return what the rules of a manifest make of outputs that are there already, one [N, ...] for every part.
+
+    Other thresholds cost no other run: the manifest may have rules that those of the written bundle are not.
+    """
+    return _walk(manifest, len(outputs[0]), lambda index, active, _: outputs[index][active])
+
+
+def _walk(manifest: Manifest, n: int, make: Callable[[int, Array, list[Array]], Array]) -> Answers:
+    """Ask `make(part, active, outputs so far)` for the outputs of each part, for the inputs that need it."""
+    parts = manifest.parts
     answered, active = np.full(n, DROPPED, np.int64), np.ones(n, bool)
     ran, outputs = np.zeros((len(parts), n), bool), []
     for index, part in enumerate(parts):
@@ -55,8 +83,7 @@ def run_parts(manifest: Manifest, execute: Execute, codes: Array) -> Answers:
         ran[index] = active
         if not active.any():
             continue
-        source = source_of(parts, index)
-        outputs[index][active] = execute(index, (codes if source is None else outputs[source])[active])
+        outputs[index][active] = make(index, active, outputs)
         if part.after is not None and index < len(parts) - 1:
             sure = np.zeros(n, bool)
             sure[active] = is_sure(decider(part.after, part.output), outputs[index][active])

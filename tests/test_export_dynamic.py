@@ -12,7 +12,7 @@ import pytest
 from export.bundle import write_bundle
 from export.bundle_read import read_bundle
 from export.decide import decider, is_sure, scores
-from export.dynamic import DROPPED, macs_spent, run_parts
+from export.dynamic import DROPPED, answers_from, macs_spent, run_every_part, run_parts
 from export.errors import ExportError
 from export.manifest import SCHEMA, from_record, to_record
 from export.rule import rule
@@ -203,3 +203,22 @@ def test_python_applications_get_the_answer_and_who_gave_it(tmp_path):
     assert len(answers) == len(raw)
     for answer in answers:
         assert (answer.label is None) == (not answer.scores.any())
+
+
+@pytest.mark.parametrize("spec", [exits(), cascade(), filtered()], ids=["exits", "cascade", "filter"])
+def test_outputs_that_are_there_are_judged_as_parts_that_run(tmp_path, spec):
+    bundle = written(tmp_path, spec)
+
+    def execute(index, codes):
+        graph = bundle.parts[index].graph
+        return run(lower(graph), codes, fast_dot)[graph.output]
+
+    found, _ = executed(bundle)
+    outputs = run_every_part(bundle.manifest, execute, bundle.parts[0].inputs)
+    for part, codes in zip(bundle.parts, outputs, strict=True):
+        np.testing.assert_array_equal(codes, part.outputs)
+    again = answers_from(bundle.manifest, outputs)
+    for name in ("part", "label", "ran"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    for a, b in zip(again.outputs, found.outputs, strict=True):
+        np.testing.assert_array_equal(a, b)
