@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +95,24 @@ def split(y: Labels, test_share: float, seed: int = 0) -> tuple[Labels, Labels]:
         members = rng.permutation(np.flatnonzero(y == label))
         test[members[: round(test_share * len(members))]] = True
     return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def with_held_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:
+    """Keep the last `count` training images out of the training, to choose settings and thresholds on.
+
+    Returns:
+        The data set without them, and the same with them in place of the test images.
+
+    Raises:
+        EdgeError: nothing would be left to train on, or nothing is held out.
+    """
+    if not 0 < count < len(dataset.x_train):
+        raise EdgeError(
+            f"{count} of {len(dataset.x_train)} training images of '{dataset.name}' cannot be held out; both parts "
+            "need at least one."
+        )
+    kept = replace(dataset, x_train=dataset.x_train[:-count], y_train=dataset.y_train[:-count])
+    return kept, replace(kept, x_test=dataset.x_train[-count:], y_test=dataset.y_train[-count:])
 
 
 def divided(

@@ -12,9 +12,10 @@ import numpy as np
 
 from edge.dataset import Dataset
 from edge.errors import EdgeError
-from edge.evaluate import inputs_of
+from edge.evaluate import code_labels, inputs_of
 from edge.link.codec import codec_of
 from edge.serve.client import Client, Ends, Outcome, Tally
+from edge.serve.head import open_head
 from edge.serve.tail import digest_of, tail_of
 from export.bundle_read import Bundle, read_bundle
 from quant.formats import Array
@@ -30,15 +31,18 @@ BATCH = 32
 class Inferred:
     """What a stream of images gave.
 
-    `agreement` is the share of answers whose codes are those of the unsplit network. Times are medians over the frames
-    that the server answered, from the head's codes to the answer; None where it answered none.
+    `dropped` frames were empty to a filter: nothing was sent or answered. `accuracy` and `agreement`, the share of
+    answers whose codes are those of the unsplit network, speak of the answered ones; None where there are none. Times
+    are medians over the frames that the server answered, from the head's codes to the answer; None where it answered
+    none. Bytes are per frame, dropped ones included.
     """
 
     frames: int
+    dropped: int
     by_server: int
     by_local: int
-    accuracy: float
-    agreement: float
+    accuracy: float | None
+    agreement: float | None
     sent_bytes_per_frame: float
     server_latency_s: float | None
     reasons: dict[str, int]
@@ -63,7 +67,7 @@ def infer(
     """Run test images through the head here and the tail there.
 
     Args:
-        path: a bundle with a head and a tail.
+        path: a bundle with a head and a tail; filters may stand before the link.
         server: host and port.
         dataset: its test images.
         deadline_s: how long a frame waits for the server.
@@ -77,7 +81,7 @@ def infer(
         EdgeError: the bundle is not split, the data does not fit, or a frame got no answer.
     """
     bundle = read_bundle(path)
-    head, tail = bundle.parts[0].graph, tail_of(bundle)
+    tail = tail_of(bundle)
     run_tail = _runner(tail.graph)
     ends = Ends(
         digest_of(bundle),
@@ -86,12 +90,14 @@ def infer(
         run_tail if local else None,
     )
     client = Client(ends, *server, deadline_s=deadline_s, tls=tls)
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome | None] = []
     same: list[bool] = []
     try:
-        for codes in _heads(bundle, head, dataset, most):
-            outcomes.append(client.infer(codes))
-            same.append(np.array_equal(outcomes[-1].codes, run_tail(codes[None])[0]))
+        for codes in _heads(bundle, dataset, most):
+            outcome = None if codes is None else client.infer(codes)
+            outcomes.append(outcome)
+            if codes is not None and outcome is not None:
+                same.append(np.array_equal(outcome.codes, run_tail(codes[None])[0]))
             if len(outcomes) % 100 == 0:
                 say(f"{len(outcomes)} frames")
     finally:
@@ -104,29 +110,35 @@ def _runner(graph: Graph) -> Callable[[Array], Array]:
     return lambda codes: run(program, codes, fast_dot)[program.output]
 
 
-def _heads(bundle: Bundle, head: Graph, dataset: Dataset, most: int | None) -> Iterator[Array]:
-    images, run_head = dataset.x_test[:most], _runner(head)
+def _heads(bundle: Bundle, dataset: Dataset, most: int | None) -> Iterator[Array | None]:
+    """Yield what crosses the link for each image; None where a filter dropped it."""
+    images, head, first = dataset.x_test[:most], open_head(bundle), bundle.parts[0].graph
     for start in range(0, len(images), BATCH):
-        x = inputs_of(head, dataset, images[start : start + BATCH])
-        yield from run_head(quantise_input(head.quant(head.input), x))
+        x = inputs_of(first, dataset, images[start : start + BATCH])
+        made = head(quantise_input(first.quant(first.input), x))
+        yield from (codes if sent else None for codes, sent in zip(made.codes, made.sent, strict=True))
 
 
-def _inferred(outcomes: list[Outcome], same: list[bool], tail: Graph, dataset: Dataset) -> Inferred:
+def _inferred(outcomes: list[Outcome | None], same: list[bool], tail: Graph, dataset: Dataset) -> Inferred:
     if not outcomes:
         raise EdgeError(f"data '{dataset.name}' has no test image.")
-    tally, fmt = Tally(), tail.quant(tail.output).format
-    for outcome in outcomes:
+    tally, answered = Tally(), [(index, outcome) for index, outcome in enumerate(outcomes) if outcome is not None]
+    for _, outcome in answered:
         tally.add(outcome)
-    flat = np.stack([outcome.codes for outcome in outcomes]).reshape(len(outcomes), -1)
-    labels = fmt.to_ordinals(flat).argmax(axis=1)
-    times = [outcome.latency_s for outcome in outcomes if outcome.answered_by == "server"]
+    times = [outcome.latency_s for _, outcome in answered if outcome.answered_by == "server"]
     return Inferred(
-        frames=tally.frames,
+        frames=len(outcomes),
+        dropped=len(outcomes) - len(answered),
         by_server=tally.by_server,
         by_local=tally.frames - tally.by_server,
-        accuracy=float((labels == dataset.y_test[: len(labels)]).mean()),
-        agreement=float(np.mean(same)),
-        sent_bytes_per_frame=tally.sent_bytes / tally.frames,
+        accuracy=_accuracy(answered, tail, dataset) if answered else None,
+        agreement=float(np.mean(same)) if same else None,
+        sent_bytes_per_frame=tally.sent_bytes / len(outcomes),
         server_latency_s=statistics.median(times) if times else None,
         reasons=tally.reasons,
     )
+
+
+def _accuracy(answered: list[tuple[int, Outcome]], tail: Graph, dataset: Dataset) -> float:
+    codes = np.stack([outcome.codes for _, outcome in answered])
+    return float((code_labels(tail, codes) == dataset.y_test[[index for index, _ in answered]]).mean())

@@ -90,9 +90,24 @@ class Memory:
         if self.limit < 1 or not self.age_s > 0:
             raise EdgeError(f"a memory of {self.limit} entries for {self.age_s:g} s holds nothing.")
 
+    def ask(self, image: Array, answer: Callable[[Array], int]) -> int:
+        """Return the remembered answer, or ask for it and remember it; the input is hashed once."""
+        key = self.hash(image)
+        found = self._found(key)
+        if found is None:
+            found = answer(image)
+            self._kept(key, found)
+        return found
+
     def find(self, image: Array) -> int | None:
         """Return the answer to an input seen before, or None."""
-        key = self.hash(image)
+        return self._found(self.hash(image))
+
+    def keep(self, image: Array, answer: int) -> None:
+        """Remember an answer; the least recently used one goes when there are too many."""
+        self._kept(self.hash(image), answer)
+
+    def _found(self, key: Key) -> int | None:
         found = self.entries.get(key)
         if found is None:
             return None
@@ -102,9 +117,7 @@ class Memory:
         self.entries.move_to_end(key)
         return found[0]
 
-    def keep(self, image: Array, answer: int) -> None:
-        """Remember an answer; the least recently used one goes when there are too many."""
-        key = self.hash(image)
+    def _kept(self, key: Key, answer: int) -> None:
         self.entries[key] = (answer, self.clock())
         self.entries.move_to_end(key)
         if len(self.entries) > self.limit:

@@ -65,19 +65,20 @@ def digest_of(bundle: Bundle) -> bytes:
 
 
 def tail_of(bundle: Bundle) -> BundlePart:
-    """Return the part behind the cut.
+    """Return the part behind the link: the last one. Those before it run on the device, filters among them.
 
     Raises:
-        EdgeError: the bundle is not a head and a tail.
+        EdgeError: the bundle is not a head and a tail, or a part before the link answers.
     """
     parts = bundle.manifest.parts
-    if len(parts) != 2 or source_of(parts, 1) != 0:
+    drops = all(part.after is None or part.after.action == "drop" for part in parts)
+    if len(parts) < 2 or source_of(parts, len(parts) - 1) is None or not drops:
         names = ", ".join(part.name for part in parts)
         raise EdgeError(
-            f"{bundle.path} has the parts {names}; a server needs a head and a tail. "
+            f"{bundle.path} has the parts {names}; a server needs a head and a tail that reads what the head makes. "
             "Export with --split, or let 'edgemill split' choose the cut."
         )
-    return bundle.parts[1]
+    return bundle.parts[-1]
 
 
 def _executor(part: BundlePart, name: str) -> tuple[Callable[[Array], Array], Callable[[], None]]:
