@@ -43,9 +43,16 @@ def _resnet8(shape: Shape, classes: int, width: int, blocks: int) -> Any:
     return resnet8.build(shape, classes, width, blocks)
 
 
+def _staged(shape: Shape, classes: int, width: int, blocks: int) -> Any:
+    from edge.models import staged
+
+    return staged.build(shape, classes, width, blocks)
+
+
 MODELS = (
     Model("dscnn", "depthwise-separable convolutions with ReLU6, global average pool", _dscnn, "blocks.1", 16, 3),
     Model("resnet8", "three residual stacks, MLPerf Tiny's image classifier at 32x32x3", _resnet8, "stacks.1", 16, 3),
+    Model("staged", "plain 3x3 convolutions in stages, a teacher for bottlenecks", _staged, "layer2", 16, 4),
 )
 
 

@@ -37,6 +37,11 @@ PROCEDURES = (
         "binary weights through a periodic function, in two stages (BiPer)",
         "edge.recipes.biper.train_stage",
     ),
+    Procedure(
+        "bottleneck",
+        "a few channels between device and server: naive, KD, HND, GHND, then decoder and tail alone (BottleFit)",
+        "edge.recipes.bottleneck_train.train_bottleneck",
+    ),
 )
 
 
