@@ -5,7 +5,7 @@ Temperatures and the threshold are chosen after quantisation, on the scores that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.evaluate import code_labels, inputs_of, output_labels, reference_codes
 from edge.exporting import choose_vectors
-from edge.gates.cascade import CascadeFigures, Member, cheapest, most_accurate
+from edge.gates.cascade import CascadeFigures, Member, cheapest, figures, most_accurate
 from edge.gates.temperature import fit_temperature
 from export.bundle import BundleSpec
 from export.chain import SURER
 from export.decide import decider, scores
 from export.manifest import INPUT, tensor_spec
-from export.rule import COMBINATIONS, rule
+from export.rule import COMBINATIONS, STEPS, rule
 from export.target import Source
 from quant.formats import Array
 from quant.graph import Graph, macs
@@ -94,12 +94,13 @@ def cascade_spec(
     x = inputs_of(first, held_out, held_out.x_test)
     codes = quantise_input(first.quant(first.input), x)
     a, b = (asked(graph, codes, held_out.y_test, wish.score) for graph in (first, second))
-    found = chosen(a.member, b.member, wish)
+    found = chosen(in_steps(a.member, wish.score), b.member, wish)
     picked = choose_vectors(a.labels, VECTORS)
     rules = (
         rule(wish.score, found.threshold, temperature=a.temperature),
         rule(wish.score, -np.inf, temperature=b.temperature) if wish.post_check else None,
     )
+    found = figures(a.member, b.member, rules[0].threshold, post_check=wish.post_check)
     parts = (
         Source(FIRST, first, codes[picked], a.codes[picked], after=rules[0]),
         Source(SECOND, second, codes[picked], b.codes[picked], after=rules[1], source=INPUT),
@@ -107,6 +108,11 @@ def cascade_spec(
     labels, combine = output_labels(first, held_out), SURER if wish.post_check else COMBINATIONS[0]
     spec = BundleSpec(name, scheme, held_out.preprocess, labels, parts, postprocess="softmax", combine=combine)
     return Cascade(spec, (a.temperature, b.temperature), found)
+
+
+def in_steps(member: Member, score: str) -> Member:
+    """Return a member whose scores are those that rules tell apart, so that a threshold among them is met exactly."""
+    return member if score == "max_logit" else replace(member, score=np.floor(member.score * STEPS) / STEPS)
 
 
 def chosen(a: Member, b: Member, wish: Wish) -> CascadeFigures:
