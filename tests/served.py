@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -22,16 +23,17 @@ class Served:
     lines: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
 
-    def events(self, name: str) -> list[dict]:
+    def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in map(json.loads, list(self.lines)) if event["event"] == name]
 
-    def stop(self) -> dict:
+    def stop(self) -> dict[str, Any]:
         """End it with SIGTERM; return its last event."""
         self.process.terminate()
         assert self.process.wait(30) == 0
         assert self.reader is not None
         self.reader.join(10)
-        return json.loads(self.lines[-1])
+        last: dict[str, Any] = json.loads(self.lines[-1])
+        return last
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def _read(found: Served) -> None:
     found.lines.extend(line.rstrip() for line in found.process.stdout)
 
 
-def wait_until(true, limit_s: float = 10.0) -> None:
+def wait_until(true: Callable[[], object], limit_s: float = 10.0) -> None:
     """Wait until a condition holds.
 
     Raises:

@@ -42,6 +42,7 @@ def address(text: str) -> tuple[str, int]:
 @click.option(
     "--wait-ms", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long a frame waits for others."
 )
+@click.option("--status-s", type=click.FloatRange(min=0, min_open=True), help="Log how the server is, so often.")
 def serve(
     bundle: Path,
     listen: str,
@@ -53,6 +54,7 @@ def serve(
     connections: int,
     batch: int,
     wait_ms: float,
+    status_s: float | None,
 ) -> None:
     """Run the tail of a split bundle for many heads.
 
@@ -64,7 +66,8 @@ def serve(
     host, port = address(listen)
     tls = _server_tls(tls_cert, tls_key, tls_ca)
     tail = open_tail(bundle, runtime, entropy)
-    asyncio.run(_serve(tail, host, port, Limits(connections=connections, batch=batch, wait_s=wait_ms / 1e3), tls))
+    limits = Limits(connections=connections, batch=batch, wait_s=wait_ms / 1e3)
+    asyncio.run(_serve(tail, host, port, limits, tls, status_s))
 
 
 def _server_tls(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSLContext | None:
@@ -75,14 +78,20 @@ def _server_tls(cert: Path | None, key: Path | None, ca: Path | None) -> ssl.SSL
     return None if cert is None or key is None else server_context(cert, key, ca)
 
 
-async def _serve(tail: Tail, host: str, port: int, limits: Limits, tls: ssl.SSLContext | None) -> None:
-    from edge.serve.server import start, stop
+async def _serve(
+    tail: Tail, host: str, port: int, limits: Limits, tls: ssl.SSLContext | None, status_s: float | None
+) -> None:
+    from edge.serve.server import report, start, stop
 
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     server = await start(tail, host, port, click.echo, limits, tls)
-    await ended.wait()
+    while not ended.is_set():
+        try:
+            await asyncio.wait_for(ended.wait(), status_s)
+        except TimeoutError:
+            report(server)
     await stop(server)
 
 
@@ -146,8 +155,12 @@ def infer(
         print_json(found.record())
         return
     took = "" if found.server_latency_s is None else f", {found.server_latency_s * 1e3:.2f} ms each (median)"
-    click.echo(f"{found.frames} frames: {found.by_server} answered by the server{took}, {found.by_local} locally")
-    click.echo(f"accuracy {found.accuracy:.2%}; {found.agreement:.2%} of answers as the unsplit network's")
+    dropped = f", {found.dropped} dropped and not sent" if found.dropped else ""
+    click.echo(
+        f"{found.frames} frames: {found.by_server} answered by the server{took}, {found.by_local} locally{dropped}"
+    )
+    if found.accuracy is not None and found.agreement is not None:
+        click.echo(f"accuracy {found.accuracy:.2%}; {found.agreement:.2%} of answers as the unsplit network's")
     click.echo(f"{found.sent_bytes_per_frame:.1f} bytes sent per frame")
     for reason, number in found.reasons.items():
         click.echo(f"{number} x not the server: {reason}")

@@ -92,6 +92,13 @@ async def stop(server: Server) -> None:
     _say(server, "stopped", answered=server.answered, refused=server.refused)
 
 
+def report(server: Server) -> None:
+    """Log how the server is: clients, asyncio tasks, frames that wait, and what it has done so far."""
+    counts = {"clients": len(server.clients), "tasks": len(asyncio.all_tasks())}
+    waiting = server.batches.queue.qsize()
+    _say(server, "status", **counts, waiting=waiting, answered=server.answered, refused=server.refused)
+
+
 async def _client(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -104,7 +111,7 @@ async def _client(server: Server, reader: asyncio.StreamReader, writer: asyncio.
     _say(server, "connected", peer=peer)
     try:
         await _converse(server, reader, writer, peer)
-    except* (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError) as group:
+    except* (ConnectionError, ssl.SSLError) as group:
         _say(server, "lost", peer=peer, reason=type(group.exceptions[0]).__name__)
     finally:
         server.clients.discard(task)
@@ -129,6 +136,10 @@ async def _converse(server: Server, reader: asyncio.StreamReader, writer: asynci
                     return
                 last = max(last, error.frame)
                 continue
+            except asyncio.IncompleteReadError as error:
+                # Not raised through the group: frames that came whole are still answered.
+                _say(server, "lost", peer=peer, reason=type(error).__name__)
+                return
             await room.acquire()
             answers.create_task(_answer(server, writer, lock, room, packet.frame, codes, peer))
 
