@@ -73,8 +73,12 @@ def _windowed(made: Parts, first: Window, lines: tuple[str, ...], width: int) ->
 
 
 def _signed(made: Parts, moved: Bits, sign: str, width: int) -> Bits:
-    """Return the complement where the sign is set, without the places that every shift leaves zero."""
-    return tuple(f"({bit} ^ {sign})" for bit in extend(moved[made.spare :], width, made.signed))
+    """Return the complement where the sign is set, without the places that every shift leaves zero.
+
+    The top place of a magnitude is the sign alone: whatever a shift could put there never comes.
+    """
+    places = moved[made.spare :] if made.signed else moved[made.spare :][: width - 1]
+    return tuple(f"({bit} ^ {sign})" for bit in extend(places, width, made.signed))
 
 
 def lane_module(made: Lane, weight: Format, activation: Format, name: str) -> str:
