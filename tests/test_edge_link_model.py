@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,14 @@ def test_times_are_as_written():
     assert found["remote"] == pytest.approx(160_000 / 1e6 + 0.01 + 0.005)
 
 
+def test_an_answer_takes_the_link_as_well():
+    costs, link = replace(TYPICAL, answer_bytes=1_000), Link(1e6, 0.01)
+    assert link.transfer_s(2_000, 1_000) == pytest.approx(24_000 / 1e6 + 0.01)
+    for way, more in (("local", 0.0), ("split", 8_000 / 1e6), ("remote", 8_000 / 1e6)):
+        assert seconds(costs, link)[way] - seconds(TYPICAL, link)[way] == pytest.approx(more)
+    assert break_even(costs, 0.01).local_below > break_even(TYPICAL, 0.01).local_below
+
+
 def test_a_filter_spares_the_link():
     half = Costs(**{**{f: getattr(TYPICAL, f) for f in TYPICAL.__dataclass_fields__}, "passed": 0.5})
     link = Link(1e5, 0.02)
@@ -55,11 +64,11 @@ def test_split_is_best_between_two_rates():
 
 @given(
     st.floats(0.001, 1), st.floats(0.0001, 1), st.floats(0.0001, 0.5), st.floats(0.0001, 0.5),
-    st.integers(10, 100_000), st.integers(10, 100_000), st.floats(0, 0.2), st.floats(0.01, 1),
+    st.integers(10, 100_000), st.integers(10, 100_000), st.floats(0, 0.2), st.floats(0.01, 1), st.integers(0, 5_000),
 )  # fmt: skip
 @settings(max_examples=200, deadline=None)
-def test_the_interval_is_where_a_sweep_finds_it(device, head, tail, server, given_bytes, cut_bytes, trip, passed):
-    costs = Costs(device, head, tail, server, given_bytes, cut_bytes, passed)
+def test_the_interval_is_where_a_sweep_finds_it(device, head, tail, server, given_bytes, cut_bytes, trip, passed, back):
+    costs = Costs(device, head, tail, server, given_bytes, cut_bytes, passed, back)
     found = break_even(costs, trip)
     for rate in np.geomspace(1e2, 1e10, 120):
         times = seconds(costs, Link(float(rate), trip))

@@ -4,8 +4,8 @@
     remote(r) = transfer(input) + t_server(all)
     split(r)  = t_device(head) + p * (transfer(cut) + t_server(tail))
 
-transfer(n) = n * 8 / r + round trip. p is the share of frames that pass the filter (Neural Compression and Filtering,
-arXiv 2007.15818, which mixes KiB and kbit; here bytes * 8 / bit/s).
+transfer(n) = (n + answer) * 8 / r + round trip. p is the share of frames that pass the filter (Neural Compression and
+Filtering, arXiv 2007.15818, which mixes KiB and kbit and leaves the answer out; here bytes * 8 / bit/s).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Link:
         if not (self.rate_bit_s > 0 and math.isfinite(self.rate_bit_s)) or not self.round_trip_s >= 0:
             raise EdgeError(f"a link of {self.rate_bit_s:g} bit/s and {self.round_trip_s:g} s carries nothing.")
 
-    def transfer_s(self, count_bytes: float) -> float:
-        """Return the seconds until bytes are there and an answer of a few bytes is back."""
-        return count_bytes * 8 / self.rate_bit_s + self.round_trip_s
+    def transfer_s(self, count_bytes: float, answer_bytes: float = 0.0) -> float:
+        """Return the seconds until bytes are there and an answer is back; one of a few bytes takes no time."""
+        return (count_bytes + answer_bytes) * 8 / self.rate_bit_s + self.round_trip_s
 
 
 def parse_link(text: str) -> Link:
@@ -61,6 +61,7 @@ class Costs:
         server_s: the whole network on the server, with the decoding of its input.
         input_bytes: what a device sends that runs nothing. cut_bytes: what crosses the cut.
         passed: share of frames that are sent at all.
+        answer_bytes: what comes back.
     """
 
     device_s: float
@@ -70,14 +71,15 @@ class Costs:
     input_bytes: int
     cut_bytes: int
     passed: float = 1.0
+    answer_bytes: int = 0
 
 
 def seconds(costs: Costs, link: Link) -> dict[str, float]:
     """Return the expected seconds of one frame by each of WAYS."""
     return {
         "local": costs.device_s,
-        "split": costs.head_s + costs.passed * (link.transfer_s(costs.cut_bytes) + costs.tail_s),
-        "remote": link.transfer_s(costs.input_bytes) + costs.server_s,
+        "split": costs.head_s + costs.passed * (link.transfer_s(costs.cut_bytes, costs.answer_bytes) + costs.tail_s),
+        "remote": link.transfer_s(costs.input_bytes, costs.answer_bytes) + costs.server_s,
     }
 
 
@@ -106,8 +108,9 @@ def break_even(costs: Costs, round_trip_s: float) -> BreakEven:
 
     Every way's time is a + b / rate, so that two of them cross at most once.
     """
-    split = (costs.head_s + costs.passed * (round_trip_s + costs.tail_s), costs.passed * costs.cut_bytes * 8)
-    remote = (round_trip_s + costs.server_s, costs.input_bytes * 8.0)
+    sent, asked = (8.0 * (count + costs.answer_bytes) for count in (costs.cut_bytes, costs.input_bytes))
+    split = (costs.head_s + costs.passed * (round_trip_s + costs.tail_s), costs.passed * sent)
+    remote = (round_trip_s + costs.server_s, asked)
     local = (costs.device_s, 0.0)
     over_local, over_remote = _crossing(split, local), _crossing(split, remote)
     start, end = _interval(split, local), _interval(split, remote)
