@@ -99,8 +99,8 @@ def _parted(module: Any, path: str) -> tuple[Any, nn.Linear]:
     named = dict(body.named_modules())
     layer = named.get(path) if path else None
     if not isinstance(layer, nn.Linear):
-        what = f"is {type(layer).__name__}" if layer is not None else f"does not exist.{suggestion(path, named)}"
-        raise EdgeError(f"the model's layer '{path}' {what}; a head is the dotted path of its last torch.nn.Linear.")
+        what = f"is {type(layer).__name__}." if layer is not None else f"does not exist.{suggestion(path, named)}"
+        raise EdgeError(f"the model's layer '{path}' {what} A head is the dotted path of its last torch.nn.Linear.")
     body.set_submodule(path, nn.Identity())
     return body, layer
 
