@@ -82,6 +82,12 @@ def stage_graphs(graph: Graph, exits: tuple[str, ...]) -> tuple[tuple[Graph, ...
     return tuple(stages), tuple(leaves)
 
 
+def last_only(graph: Graph) -> Graph:
+    """Return a graph without what only early exits need."""
+    needed = _needed(graph, graph.output)
+    return check(with_nodes(graph, tuple(node for node in graph.nodes if node.output in needed)))
+
+
 def _own(graph: Graph, name: str) -> tuple[Node, ...]:
     """Return the nodes that an exit needs and the graph's output does not, in order."""
     mine, main = _needed(graph, name), _needed(graph, graph.output)

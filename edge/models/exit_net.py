@@ -99,6 +99,7 @@ class Joined(nn.Module):  # type: ignore[misc]
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
+        self.train(net.training)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of every exit, one behind the other."""
