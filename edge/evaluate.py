@@ -10,7 +10,7 @@ from devices.run_record import Accuracy
 from edge.dataset import Dataset
 from edge.errors import EdgeError
 from export.bundle_read import Bundle
-from export.dynamic import run_parts
+from export.dynamic import Answers, run_parts
 from export.parity_rules import runtime_answers
 from export.runtimes.session import Runtime
 from quant.formats import Array
@@ -96,20 +96,25 @@ def code_labels(graph: Graph, codes: Array) -> Array:
     return labels
 
 
-def bundle_labels(bundle: Bundle, runtime: Runtime | None, x: Array) -> Array:
-    """Return the labels of a bundle: executed by a runtime, or by the reference when `runtime` is None.
+def bundle_answers(bundle: Bundle, runtime: Runtime | None, x: Array) -> Answers:
+    """Return what a bundle answers, and which part: executed by a runtime, or by the reference when `runtime` is None.
 
-    Each part runs for the inputs that need it; -1 where a filter dropped the input.
+    Each part runs for the inputs that need it; the label is -1 where a filter dropped the input.
     """
     first = bundle.parts[0].graph
     codes = quantise_input(first.quant(first.input), x)
     if runtime is not None:
-        return runtime_answers(bundle, runtime, codes).label
+        return runtime_answers(bundle, runtime, codes)
 
     def execute(index: int, given: Array) -> Array:
         return np.concatenate(list(reference_codes(bundle.parts[index].graph, given)))
 
-    return run_parts(bundle.manifest, execute, codes).label
+    return run_parts(bundle.manifest, execute, codes)
+
+
+def bundle_labels(bundle: Bundle, runtime: Runtime | None, x: Array) -> Array:
+    """Return the labels of a bundle, -1 where a filter dropped the input; see `bundle_answers`."""
+    return bundle_answers(bundle, runtime, x).label
 
 
 def compare_labels(truth: Array, float_guess: Array, quantised_guess: Array) -> Accuracy:

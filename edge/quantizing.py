@@ -22,12 +22,15 @@ from export.arm_a import TARGET as ARM_A
 from export.atomic import new_folder, write_file
 from export.bundle import BundleSpec, write_bundle
 from export.bundle_read import MANIFEST, Bundle, read_bundle
+from export.chain import answering
+from export.dynamic import Answers, macs_spent
 from export.host import TARGET as HOST
 from export.onnx_qdq import qdq_model
 from export.rtl.stream.request import CircuitRequest
 from export.target import Target, check_capability
 from export.tflite import encode
 from quant import graph_file
+from quant.formats import Array
 from quant.graph import Graph
 from quant.method import parse_method
 from quant.passes.dequantise import dequantise
@@ -41,12 +44,26 @@ FORMS: dict[str, tuple[str, Target]] = {".onnx": ("ONNX", HOST), ".tflite": ("TF
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What one part of a bundle with rules answered: share of the images, and of these the share that is right."""
+
+    part: str
+    share: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Top-1 accuracy on `images` test images, and what executed the network."""
+    """Top-1 accuracy on `images` test images, and what executed the network.
+
+    Where rules decide what runs: what each part answered, and the mean multiply-accumulates of an image.
+    """
 
     images: int
     accuracy: float
     executed_by: str
+    answered: tuple[Answered, ...] = ()
+    macs: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +180,27 @@ def _evaluate_bundle(bundle: Bundle, dataset: Dataset, runtime: str | None) -> E
     if chosen is not None and (chosen.target != bundle.manifest.target or chosen.missing() is not None):
         why = chosen.missing() or f"it runs bundles of target {chosen.target}, not {bundle.manifest.target}"
         raise EdgeError(f"runtime '{chosen.name}' cannot execute this bundle: {why}.")
-    _check_labels(bundle.manifest.labels, dataset)
+    check_labels(bundle.manifest.labels, dataset)
     first = bundle.parts[0].graph
     x = bundle.manifest.preprocess.input_for(dataset.x_test, first.shape(first.input))
-    labels = evaluate.bundle_labels(bundle, chosen, x)
-    return _result(dataset, labels, chosen.name if chosen else "integer reference")
+    answers = evaluate.bundle_answers(bundle, chosen, x)
+    result = _result(dataset, answers.label, chosen.name if chosen else "integer reference")
+    if not bundle.manifest.is_dynamic:
+        return result
+    spent = float(macs_spent(bundle.manifest, answers).mean())
+    return replace(result, answered=_answered(bundle, answers, dataset.y_test), macs=spent)
 
 
-def _check_labels(labels: tuple[str, ...], dataset: Dataset) -> None:
+def _answered(bundle: Bundle, answers: Answers, labels: Array) -> tuple[Answered, ...]:
+    found = []
+    for index in answering(bundle.manifest):
+        here = answers.part == index
+        accuracy = float((answers.label == labels)[here].mean()) if here.any() else None
+        found.append(Answered(bundle.parts[index].name, float(here.mean()), accuracy))
+    return tuple(found)
+
+
+def check_labels(labels: tuple[str, ...], dataset: Dataset) -> None:
     """Check that the data speaks of a bundle's labels; labels that are only numbers may be fewer."""
     numbers = tuple(str(k) for k in range(len(labels)))
     if dataset.labels == labels or dataset.labels == numbers[: len(dataset.labels)]:

@@ -118,9 +118,15 @@ def evaluate(
         raise click.UsageError("a bundle brings its own pre-processing; leave out --pixel-scale, --mean and --std.")
     result = evaluate_model(model, load_data(data, pixel_scale, mean, std, test_share=1), runtime, weights)
     if as_json:
-        print_json(asdict(result))
+        found = asdict(result)
+        print_json(found if result.answered else {k: found[k] for k in ("images", "accuracy", "executed_by")})
         return
     click.echo(f"{result.accuracy:.2%} of {result.images} test images right ({result.executed_by})")
+    for part in result.answered:
+        right = "" if part.accuracy is None else f", {part.accuracy:.2%} of them right"
+        click.echo(f"  {part.part} answers {part.share:.1%}{right}")
+    if result.macs is not None:
+        click.echo(f"  {result.macs:,.0f} MACs an image; edgemill dynamic says more")
 
 
 @click.command()

@@ -84,16 +84,26 @@ def train(config: Path, output: Path | None) -> None:
 def report(run_folder: Path, output: Path | None, table: Path | None, force: bool) -> None:
     """Draw the report of a run or a sweep.
 
-    One HTML file without links to anywhere.
+    One HTML file without links to anywhere. Also of a folder that edgemill dynamic wrote.
     """
+    from devices import dynamic_record
     from devices.report.csv_rows import write_csv
+    from devices.report.dynamic_page import write_dynamic_report
     from devices.report.page import write_report
     from devices.report.sweep_page import write_sweep_report
     from devices.run_record import read_run
     from devices.sweep_record import FILE, read_sweep
 
     path = output or run_folder / "report.html"
-    if (run_folder / FILE).is_file():
+    if (run_folder / dynamic_record.FILE).is_file():
+        if table is not None:
+            raise click.UsageError(
+                f"--csv is for runs; the figures of a bundle with rules are in {dynamic_record.FILE}."
+            )
+        found = dynamic_record.read_dynamic(run_folder)
+        refuse_existing(path, force or output is None)
+        write_dynamic_report(found, path)
+    elif (run_folder / FILE).is_file():
         if table is not None:
             raise click.UsageError("--csv is for runs: a sweep holds no measurements; its cells are in sweep.json.")
         sweep = read_sweep(run_folder)
