@@ -38,6 +38,11 @@ PROCEDURES = (
         "edge.recipes.biper.train_stage",
     ),
     Procedure(
+        "gating",
+        "predictors choose the channels each image needs, at a cost known before (Fire Together Wire Together)",
+        "edge.recipes.gating.train_decoupled",
+    ),
+    Procedure(
         "bottleneck",
         "a few channels between device and server: naive, KD, HND, GHND, then decoder and tail alone (BottleFit)",
         "edge.recipes.bottleneck_train.train_bottleneck",
