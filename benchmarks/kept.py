@@ -36,3 +36,21 @@ def kept(path: Path, module: Any, settings: Mapping[str, Any], work: Callable[[]
     write_file(done, json.dumps(record, indent=1).encode())
     print(path.stem, record, flush=True)
     return record
+
+
+def kept_row(path: Path, settings: Mapping[str, Any], work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures that `path` holds for these settings, else do the work and keep what came out.
+
+    Args:
+        path: a `.json` file.
+        settings: JSON-able; other settings are another measurement.
+        work: returns the figures, JSON-able.
+    """
+    wanted = json.loads(json.dumps(settings))
+    if path.exists() and (record := json.loads(path.read_text()))["settings"] == wanted:
+        return dict(record["row"])
+    row = json.loads(json.dumps(work()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, json.dumps({"settings": wanted, "row": row}, indent=1).encode())
+    print(path.stem, "measured", flush=True)
+    return dict(row)
