@@ -75,32 +75,38 @@ def with_link_format(graph: Graph, tensor: str, fmt: Format, calibration: Array)
             f"{LINK_BITS} bits with at most {LINK_EXPONENT} for its exponent."
         )
     head, _ = cut(graph, tensor)
-    own = graph.quant(tensor)
-    return graph if own.format == fmt else _insert(graph, tensor, link_quant(head, fmt, calibration))
+    if graph.quant(tensor).format == fmt:
+        return graph
+    return with_link(graph, tensor, link_quant(head_values(head, calibration), fmt))
 
 
-def link_quant(head: Graph, fmt: Format, calibration: Array) -> Quant:
-    """Return the scale and zero point with which a format represents a head's output best (least squared error).
-
-    Args:
-        head: quantised; ends at the cut tensor.
-        fmt: of the link.
-        calibration: real inputs, float32 [N, ...].
-    """
+def head_values(head: Graph, calibration: Array) -> Array:
+    """Return the real values that a head makes of real inputs, float32 [N, ...] both."""
     name, program = head.output, lower(head)
     codes = quantise_input(head.quant(head.input), check_calibration(head, calibration))
     parts = [run(program, codes[start : start + CHUNK], fast_dot)[name] for start in range(0, len(codes), CHUNK)]
-    values = dequantise(head.quant(name), np.concatenate(parts))
+    values: Array = dequantise(head.quant(name), np.concatenate(parts))
+    return values
+
+
+def link_quant(values: Array, fmt: Format) -> Quant:
+    """Return the scale and zero point with which a format represents values best (least squared error)."""
     limits = with_zero(float(values.min()), float(values.max()))
     counts, _ = np.histogram(values[values != 0], BINS, limits)
     found = Histogram(*limits, counts.astype(np.float64))
-    low, high = fitted_ranges({name: found}, {name: fmt}, "mse", symmetric=False)[name]
+    low, high = fitted_ranges({"": found}, {"": fmt}, "mse", symmetric=False)[""]
     return activation_quant(fmt, low, high, symmetric=False)
 
 
-def _insert(graph: Graph, tensor: str, link: Quant) -> Graph:
-    """Put the operators behind a tensor; what read it reads what they make of it."""
+def with_link(graph: Graph, tensor: str, link: Quant) -> Graph:
+    """Put the operators of `with_link_format` behind a tensor, for a number format that is known already.
+
+    Raises:
+        EdgeError: the graph has one there, or cannot take this one.
+    """
     own, shape = graph.quant(tensor), graph.shape(tensor)
+    if own.format == link.format:
+        return graph
     there = (*_between(own, link), link)
     back = (*_between(link, own), own)
     names = [f"{tensor}_to{i}" for i in range(len(there) - 1)] + [f"{tensor}_link"]

@@ -1,0 +1,1 @@
+"""Where a network is cut best for a link: cut points with their figures, costs, and the search over both."""
