@@ -193,6 +193,23 @@ def test_the_least_recently_used_goes_first_and_old_answers_too():
     assert kept.find(a) is None and len(kept.entries) == 1
 
 
+def test_asking_a_memory_hashes_once_and_asks_the_network_once():
+    hashed, asked = [], []
+    one, other = pictures(2)
+
+    def counted(image):
+        hashed.append(image)
+        return memory.exact(image)
+
+    def network(image):
+        asked.append(image)
+        return len(asked)
+
+    kept = memory.Memory(counted, 2)
+    assert [kept.ask(image, network) for image in (one, other, one, other)] == [1, 2, 1, 2]
+    assert len(hashed) == 4 and len(asked) == 2
+
+
 def test_resizing_keeps_the_mean():
     picture = pictures(1)[0][0].astype(float)
     assert memory.resized(picture, 7, 4).mean() == pytest.approx(picture.mean())

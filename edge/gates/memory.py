@@ -93,21 +93,22 @@ class Memory:
     def ask(self, image: Array, answer: Callable[[Array], int]) -> int:
         """Return the remembered answer, or ask for it and remember it; the input is hashed once."""
         key = self.hash(image)
-        found = self._found(key)
+        found = self.look_up(key)
         if found is None:
             found = answer(image)
-            self._kept(key, found)
+            self.store(key, found)
         return found
 
     def find(self, image: Array) -> int | None:
         """Return the answer to an input seen before, or None."""
-        return self._found(self.hash(image))
+        return self.look_up(self.hash(image))
 
     def keep(self, image: Array, answer: int) -> None:
         """Remember an answer; the least recently used one goes when there are too many."""
-        self._kept(self.hash(image), answer)
+        self.store(self.hash(image), answer)
 
-    def _found(self, key: Key) -> int | None:
+    def look_up(self, key: Key) -> int | None:
+        """Return the answer of a hash, unless it is too old."""
         found = self.entries.get(key)
         if found is None:
             return None
@@ -117,7 +118,8 @@ class Memory:
         self.entries.move_to_end(key)
         return found[0]
 
-    def _kept(self, key: Key, answer: int) -> None:
+    def store(self, key: Key, answer: int) -> None:
+        """Remember the answer of a hash."""
         self.entries[key] = (answer, self.clock())
         self.entries.move_to_end(key)
         if len(self.entries) > self.limit:
@@ -141,10 +143,11 @@ def replay(memory: Memory, images: Sequence[Array], answer: Callable[[int], int]
     makers: dict[Key, bytes] = {}
     answers, hits, false_hits = [], 0, 0
     for index, image in enumerate(images):
-        found, key, own = memory.find(image), memory.hash(image), np.ascontiguousarray(image).tobytes()
+        key, own = memory.hash(image), np.ascontiguousarray(image).tobytes()
+        found = memory.look_up(key)
         if found is None:
             found = answer(index)
-            memory.keep(image, found)
+            memory.store(key, found)
             makers[key] = own
         else:
             hits += 1
