@@ -263,3 +263,33 @@ def test_shares_hold_on_other_inputs_of_the_same_kind(ratio):
     np.testing.assert_allclose(figures(validation, rules, labels).shares, shares, atol=0.01)
     np.testing.assert_allclose(figures(test, rules, truth).shares, shares, atol=0.03)
     assert len(set(exits_taken(test, rules))) == 3
+
+
+def test_the_command_makes_a_bundle_and_says_what_leaves_where(tmp_path, joined):
+    import json
+
+    from click.testing import CliRunner
+
+    from edge.cli import main
+    from edge.commands.exits import SCORES as OFFERED
+    from export.bundle_read import read_bundle
+    from export.rule import SCORES
+    from quant import graph_file
+
+    assert OFFERED == SCORES
+    model, out = tmp_path / "net.graph", tmp_path / "bundle"
+    model.write_bytes(graph_file.to_bytes(joined))
+    common = ["exits", str(model), "--scheme", "w8a8", "--preset", "fast", "--target", "arm-m", "--data", "digits"]
+    common += ["--validation", str(HELD), "-o", str(out)]
+    found = CliRunner().invoke(main, [*common, "--shares", "0.6,0.3,0.1", "--json"])
+    assert found.exit_code == 0, found.output
+    told = json.loads(found.output)
+    assert [one["temperature"] > 0 for one in told["rules"]] == [True] * 3
+    np.testing.assert_allclose(told["validation"]["shares"], (0.6, 0.3, 0.1), atol=0.03)
+    assert read_bundle(out).manifest.parts[1].after.threshold == told["rules"][0]["threshold"]
+    again = CliRunner().invoke(main, [*common, "--most-macs", "0.6"])
+    assert again.exit_code == 1 and "exists already" in again.output
+    both = CliRunner().invoke(main, [*common, "--force", "--most-macs", "0.6", "--shares", "1,0,0"])
+    assert both.exit_code == 1 and "one of the three" in both.output
+    text = CliRunner().invoke(main, [*common, "--force", "--most-macs", "0.6"])
+    assert text.exit_code == 0 and "exit 3: answers always" in text.output
