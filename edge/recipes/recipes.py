@@ -38,6 +38,11 @@ PROCEDURES = (
         "edge.recipes.biper.train_stage",
     ),
     Procedure(
+        "filter",
+        "a small judge on a frozen stem, so that frames with nothing to see are not sent (Neural Filter)",
+        "edge.recipes.filter.train_filter",
+    ),
+    Procedure(
         "gating",
         "predictors choose the channels each image needs, at a cost known before (Fire Together Wire Together)",
         "edge.recipes.gating.train_decoupled",
