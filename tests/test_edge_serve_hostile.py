@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.load_clients import ATTACKS, Question, asks_packets, load
-from edge.link.codec import to_packet
+from edge.link.codec import compress, to_packet
 from edge.link.packing import pack
 from edge.link.wire import CHECKSUM, HEADER, Kind, decode, decode_header, encode
 from edge.serve.client import Client, Tally
@@ -35,7 +35,7 @@ FATAL = {
     "version": "wire version 9",
     "noise": "another protocol",
 }
-HARMLESS = {"count": "make one here"}
+HARMLESS = {"count": "make one here", "bomb": "decompresses to more than"}
 SILENT = "truncated"
 
 
@@ -122,6 +122,8 @@ def piece(bundle, kind, frame, noise):
             return b"\x00" + noise
         case "count":
             return forged(bundle, frame, count=7)
+        case "bomb":
+            return good(bundle, frame, payload=compress(bytes(1 << 20)), compressed=True)
         case "truncated":
             return good(bundle, frame)[: 1 + noise[0] % 170]
     raise AssertionError(kind)
