@@ -27,10 +27,12 @@ READING = (
     "verify",
     "profile",
     "lab",
+    "split",
     "infer",
     "lint",
     "energy",
     "eval",
+    "dynamic",
     "compare",
     "gate",
     "runs",
@@ -41,7 +43,7 @@ READING = (
     "models",
     "recipes",
 )
-WRITING = ("quantize", "finetune", "convert", "export", "lint", "package", "report")
+WRITING = ("quantize", "finetune", "convert", "dynamic", "export", "lint", "package", "report")
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()
