@@ -42,7 +42,7 @@ def _head(record: Record) -> list[str]:
         "",
         f"An image has {sizes['raw']:.0f} bytes, as PNG {sizes['png']:.0f}, as JPEG of quality 95 "
         f"{sizes['jpeg95']:.0f} with its own Huffman tables and {sizes['jpeg95_plain']:.0f} with the standard ones",
-        "(means over all test images). So small an image is mostly headers as a file.",
+        "(means over all test images). JPEG files of so small an image are mostly tables.",
     ]
 
 
