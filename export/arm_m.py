@@ -8,7 +8,7 @@ from export.atomic import write_text
 from export.c99.emit import emit
 from export.c99.files import self_test, vectors
 from export.c99.header import header
-from export.c99.join import write_joint
+from export.c99.join import crossing, sends, write_joint
 from export.c99.link import write_link
 from export.embed.files import embed_files
 from export.errors import ExportError
@@ -96,6 +96,8 @@ def _join(joint: Joint, folder: Path) -> None:
     """Write what decides between parts, or what carries a head's output to a tail elsewhere."""
     if joint.is_dynamic:
         write_joint(joint, folder)
+        if sends(joint):
+            write_link(crossing(joint), folder)
     elif len(joint.parts) == 2:
         write_link(joint, folder)
 

@@ -6,7 +6,7 @@ Parts take turns in one arena; outputs that a later part reads lie behind it. Th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.atomic import write_text
@@ -21,6 +21,14 @@ from export.target import Joint, Source
 from quant.formats import find_format
 
 _FOLDER = Path(__file__).parent / "templates"
+
+
+#: In NAME.h, where all parts but the last may run on a device and the last elsewhere.
+_HEAD_DECLARATION = """
+
+/* Run what stands before the link. Returns 1, and `codes` is what the tail elsewhere reads, ready for
+   @name@_link_request; 0 where a filter dropped the frame: nothing is to be sent. */
+int @name@_head(const @name@_t *network, const @name@_input_t *input, const void **codes);"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +56,21 @@ def write_joint(joint: Joint, folder: Path) -> None:
         raise ExportError(f"part '{joint.stem}' has the name of the bundle in C; give the bundle another name.")
     write_text(folder / f"{joint.stem}.h", header(joint, pieces))
     write_text(folder / f"{joint.stem}.c", source(joint, pieces))
+
+
+def sends(joint: Joint) -> bool:
+    """Whether a link can stand before the last part: it reads another one, and no part before it answers."""
+    names, rules = [part.name for part in joint.parts], [part.after for part in joint.parts]
+    reads = source_index(names, len(names) - 1, joint.parts[-1].source)
+    return reads is not None and all(rule is None or rule.action == "drop" for rule in rules)
+
+
+def crossing(joint: Joint) -> Joint:
+    """Return the part whose output crosses the link and the tail, as what `write_link` takes."""
+    names = [part.name for part in joint.parts]
+    reads = source_index(names, len(names) - 1, joint.parts[-1].source)
+    assert reads is not None
+    return replace(joint, parts=(joint.parts[reads], joint.parts[-1]))
 
 
 def _pieces(joint: Joint) -> tuple[Piece, ...]:
@@ -100,6 +123,7 @@ def header(joint: Joint, pieces: tuple[Piece, ...]) -> str:
             "@LABELS@": str(size(pieces[-1].output.shape)),
             "@ARENA_BYTES@": str(total),
             "@PARTS@": names,
+            "@HEAD@": _HEAD_DECLARATION if sends(joint) else "",
             "@INPUT_TYPE@": c_type(find_format(first.input.format)),
         },
     )
@@ -121,6 +145,7 @@ def source(joint: Joint, pieces: tuple[Piece, ...]) -> str:
             "@LOCALS@": "\n".join(_locals(joint, pieces)),
             "@STEPS@": "\n".join(_step_text(joint, pieces, index) for index in range(len(pieces))),
             "@LAST@": _last_text(joint, pieces),
+            "@HEAD@": _head_text(joint, pieces) if sends(joint) else "",
         },
     )
 
@@ -188,7 +213,18 @@ def _codes(pieces: tuple[Piece, ...], index: int | None) -> str:
     return f"({kind} *)(void *)(network->arena + {pieces[index].offset})"
 
 
-def _step_text(joint: Joint, pieces: tuple[Piece, ...], index: int) -> str:
+def _head_text(joint: Joint, pieces: tuple[Piece, ...]) -> str:
+    """Return the function that runs what stands before the link."""
+    steps = [_step_text(joint, pieces, index, dropped="return 0;") for index in range(len(pieces) - 1)]
+    lines = [*_locals(joint, pieces[:-1]), *steps, f"    *codes = {_codes(pieces, pieces[-1].source)};"]
+    return (
+        "\n\nint @name@_head(const @name@_t *network, const @name@_input_t *input, const void **codes)\n{\n"
+        + "\n".join(lines)
+        + "\n    return 1;\n}"
+    )
+
+
+def _step_text(joint: Joint, pieces: tuple[Piece, ...], index: int, dropped: str = "return;") -> str:
     """Return what runs one part and, where its rule decides, ends."""
     piece, name = pieces[index], f"{joint.stem}_{pieces[index].name}"
     lines = [
@@ -200,7 +236,7 @@ def _step_text(joint: Joint, pieces: tuple[Piece, ...], index: int) -> str:
         if piece.rule.action == "answer":
             lines.append(f"    if ({sure}) {{\n        {_answer(joint, pieces, index)}\n        return;\n    }}")
         else:
-            lines.append(f"    if (!{sure}) {{\n        return;\n    }}")
+            lines.append(f"    if (!{sure}) {{\n        {dropped}\n    }}")
     return "\n".join(lines)
 
 

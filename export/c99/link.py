@@ -16,7 +16,7 @@ OVERHEAD_BYTES = 44
 
 
 def write_link(joint: Joint, folder: Path) -> None:
-    """Write NAME_link.h and NAME_link.c for a head and a tail.
+    """Write NAME_link.h and NAME_link.c for a joint of two parts: the one whose output crosses, and the tail.
 
     Raises:
         ExportError: the folder cannot be written.
