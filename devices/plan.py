@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from devices import strict
@@ -13,6 +13,7 @@ from devices.boards import BOARDS, boards_for, find_board
 from devices.errors import DeviceError
 from devices.scenario import SINGLE_STREAM, Scenario, find_scenario
 from export.bundle_read import Bundle, BundlePart
+from export.runtimes.c_joint import bundle_stem, joint_arena_bytes
 
 SCHEMA = 2
 #: Room for opening a part and for whatever else is not the timed work, in seconds.
@@ -21,6 +22,10 @@ SPARE_S = 300.0
 COMPLETE_S = 3600.0
 
 
+#: Between the names of parts that run as one program; no name of a part holds it.
+JOINED = "+"
+#: Transports of boards on which the parts of a bundle with rules run as one program, too.
+JOINING = ("qemu-user", "qemu-system")
 #: Transports of boards on which queries are put and timed.
 TIMING = ("local", "null", "ssh", "shell", "trtexec")
 
@@ -107,6 +112,11 @@ class Plan:
         """What the names of the part's files begin with."""
         return self.stem or self.part
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether all parts of a bundle with rules run as one program: whole inputs; `folder` is then the bundle's."""
+        return JOINED in self.part
+
 
 def plans(
     bundle: Bundle,
@@ -122,7 +132,9 @@ def plans(
     power_mode: int | None = None,
     max_clocks: bool = False,
 ) -> tuple[Plan, ...]:
-    """Return one plan for every part of a bundle.
+    """Return one plan for every part of a bundle, and one for whole inputs where rules decide what runs.
+
+    Whole inputs run on emulated boards only, each test vector once.
 
     Raises:
         DeviceError: the board does not run bundles of this target (the message says which boards do), or a length
@@ -141,7 +153,7 @@ def plans(
         raise DeviceError(
             f"board '{board.name}' times no queries, it gives {gives}: no scenario, --complete or --loadgen."
         )
-    return tuple(
+    alone = tuple(
         Plan(
             bundle=bundle.digest,
             part=part.name,
@@ -165,6 +177,21 @@ def plans(
             max_clocks=max_clocks,
         )
         for part in bundle.parts
+    )
+    joins = bundle.manifest.is_dynamic and board.transport in JOINING
+    return (*alone, _joined_plan(bundle, alone[0])) if joins else alone
+
+
+def _joined_plan(bundle: Bundle, first: Plan) -> Plan:
+    """Return the plan of whole inputs, which takes its settings from that of the first part."""
+    stem = bundle_stem(bundle)
+    return replace(
+        first,
+        part=JOINED.join(part.name for part in bundle.parts),
+        folder=bundle.path.resolve(),
+        images=len(bundle.parts[0].inputs),
+        arena_bytes=joint_arena_bytes(bundle.path, stem),
+        stem=stem,
     )
 
 

@@ -30,6 +30,7 @@ from devices.state import Conditions
 from devices.stopping import run_stoppable
 from devices.synthesis.flow import silent
 from devices.synthesised import read_synthesis
+from devices.whole_inputs import count_whole
 from devices.worker import versions
 from export.errors import ExportError
 from export.runtimes import verilator
@@ -162,6 +163,8 @@ def _source(board: Board, plan: Plan) -> str:
 
 def _run(board: Board, plan: Plan, say: Callable[[str], None]) -> Found:
     machine = find_machine(board)
+    if machine is not None and plan.is_joined:
+        return count_whole(plan, machine, tuple(sorted(versions(board).items())))
     if machine is not None:
         return _count_instructions(board, machine, plan)
     match board.transport:

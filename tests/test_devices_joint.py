@@ -7,10 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from devices.boards import find_board
 from devices.emulators.emulated import MACHINES, RUNTIMES
 from devices.emulators.joint import open_joint
 from devices.emulators.machine import open_part
 from devices.errors import DeviceError
+from devices.plan import from_json as plan_from_json
+from devices.plan import plans, to_json
+from devices.runner import profile
 from devices.runtimes import find_runtime
 from devices.stops import StopCost, costs_by_stop, expected, shares
 from export.bundle import write_bundle
@@ -158,3 +162,30 @@ def test_expected_costs_need_shares_that_add_up_and_costs_that_are_known():
         expected(found, {"a": 0.5, "c": 0.5})
     with pytest.raises(DeviceError, match="2 costs for 1 inputs"):
         costs_by_stop(("a",), np.zeros(1, int), np.zeros(2))
+
+
+def test_profile_counts_parts_and_whole_inputs(tmp_path):
+    ready(M4.name)
+    bundle = written(tmp_path, SPECS["exits"])
+    *parts, whole = plans(bundle, find_board(M4.name))
+    assert [plan.part for plan in parts] == ["stage", "exit", "rest"] and not any(plan.is_joined for plan in parts)
+    assert whole.part == "stage+exit+rest" and whole.is_joined and whole.images == COUNT
+    assert plan_from_json(to_json(whole)) == whole
+    found = profile(whole)
+    assert len(found.instructions) == COUNT and len(set(found.instructions)) > 1
+    stopped = stops(defined_answers(bundle, bundle.parts[0].inputs))
+    assert f"{(stopped == 1).sum()} after exit, {(stopped == 2).sum()} after rest" in found.source
+    assert found.arena_bytes == whole.arena_bytes > max(part.arena_bytes for part in parts)
+    assert found.stack_bytes > 0 and found.flash_bytes > 0
+
+
+def test_plans_of_whole_inputs_are_for_boards_that_join(tmp_path):
+    bundle = written(tmp_path, SPECS["exits"])
+    assert [plan.part for plan in plans(bundle, find_board("host-c"))] == ["stage", "exit", "rest"]
+
+
+def test_a_bundle_that_changed_is_not_counted(tmp_path):
+    ready(M4.name)
+    whole = plans(written(tmp_path, SPECS["exits"]), find_board(M4.name))[-1]
+    with pytest.raises(DeviceError, match="another bundle"):
+        profile(replace(whole, bundle="0" * 64))

@@ -6,6 +6,7 @@ its output is its answer.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,13 +46,26 @@ class JointFiles:
         return self.folder / f"{self.stem}.c"
 
 
+def bundle_stem(bundle: Bundle) -> str:
+    """Return what names in C of a joint network begin with."""
+    return c_stem(bundle.manifest.name) or NAMELESS
+
+
+def joint_arena_bytes(folder: Path, stem: str) -> int | None:
+    """Return what NAME.h says about the memory that all parts share, None where it says nothing."""
+    header = folder / f"{stem}.h"
+    text = header.read_text(encoding="utf-8") if header.is_file() else ""
+    found = re.search(rf"^#define {stem.upper()}_ARENA_BYTES (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def joint_files(bundle: Bundle) -> JointFiles:
     """Return the sources that make a bundle one program.
 
     Raises:
         ExportError: the bundle has no such C: it has no rules, or another target.
     """
-    stem, folder = c_stem(bundle.manifest.name) or NAMELESS, bundle.path.resolve()
+    stem, folder = bundle_stem(bundle), bundle.path.resolve()
     if not (folder / f"{stem}.c").is_file():
         raise ExportError(
             f"{bundle.path} holds no {stem}.c that joins its parts: only bundles of target arm-m whose parts have "
