@@ -31,6 +31,8 @@ HELD_OUT = 5_000
 SEEDS = (0, 1, 2)
 #: Shares r of the heatmap mass.
 SHARES = (0.94, 0.96, 0.98)
+#: Shares at which only the predictors are trained: what the knob does, without fine-tunes.
+KNOB = (0.9, 0.94, 0.96, 0.98)
 #: The r of the joint training and of the constant masks.
 MIDDLE = 0.96
 DENSE = Schedule(epochs=3, batch=128, rate=0.1)
@@ -81,6 +83,15 @@ def gated(job: Job, share: float) -> GatedNet:
     return net
 
 
+def fitted(job: Job, share: float) -> GatedNet:
+    """Return the dense network with predictors for this r, and no fine-tune."""
+    net = dense(job)
+    fit = replace(FIT, seed=job.seed)
+    kept(job, f"fitted-{share}", net, {"r": share, "fit": asdict(fit)}, lambda: _fit(job, net, share, fit))
+    net.masked = True
+    return net
+
+
 def joint(job: Job, share: float) -> GatedNet:
     """Return the network whose backbone and predictors were trained together from the start."""
     net, schedule = _new(job), replace(JOINT, seed=job.seed)
@@ -116,6 +127,11 @@ def _rounds(job: Job) -> list[dict[str, Any]]:
 def _tune(job: Job, net: GatedNet) -> None:
     for schedule in ROUNDS:
         gating.fine_tune(net, job.dataset, replace(schedule, seed=100 + job.seed), show=False)
+
+
+def _fit(job: Job, net: GatedNet, share: float, fit: gating.Fit) -> None:
+    keeping = [float(rate.mean()) for rate in rates(job, net, share)]
+    gating.fit_predictors(net, job.dataset, share, fit, keeping)
 
 
 def _gate(job: Job, net: GatedNet, share: float, fit: gating.Fit) -> None:

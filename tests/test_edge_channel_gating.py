@@ -271,8 +271,7 @@ def test_training_is_repeatable(digits, dense, trained):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-def test_nothing_is_left_of_the_files(tmp_path: Path, trained):
-    """Exporting leaves the network as it was."""
+def test_exporting_leaves_the_network_as_it_was(tmp_path: Path, trained):
     net = trained[0]
     before = {name: value.clone() for name, value in net.state_dict().items()}
     to_onnx(MaskedNet(net), (1, 8, 8), tmp_path / "gated.onnx")

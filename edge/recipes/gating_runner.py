@@ -74,9 +74,9 @@ def run(network: Runner, image: Floats, *, skip: bool = True) -> tuple[Floats, t
         if skip and layer.scores is not None:
             outgoing = _kept(layer, x, incoming)
             kept.append(outgoing)
-            weight, bias = weight[outgoing], bias[outgoing]
+            weight, bias = weight.take(outgoing, axis=0), bias[outgoing]
         if incoming is not None:
-            weight = weight[:, incoming]
+            weight = weight.take(incoming, axis=1)  # twice as fast as indexing
         x, incoming = _convolve(x, weight, bias, layer.stride), outgoing
     weight = network.weight if incoming is None else network.weight[:, incoming]
     return weight @ x.mean(axis=(1, 2)) + network.bias, tuple(kept)
@@ -85,8 +85,9 @@ def run(network: Runner, image: Floats, *, skip: bool = True) -> tuple[Floats, t
 def _kept(layer: Layer, x: Floats, incoming: Indices | None) -> Indices:
     """Return the channels with a positive score. A channel that was skipped before would have the maximum 0."""
     assert layer.scores is not None and layer.scores_bias is not None
-    scores = layer.scores if incoming is None else layer.scores[:, incoming]
-    return np.flatnonzero(scores @ x.max(axis=(1, 2)) + layer.scores_bias > 0)
+    scores = layer.scores if incoming is None else layer.scores.take(incoming, axis=1)
+    most = x.reshape(len(x), x.shape[1] * x.shape[2]).max(axis=1)
+    return np.flatnonzero(scores @ most + layer.scores_bias > 0)
 
 
 def _convolve(x: Floats, weight: Floats, bias: Floats, stride: int) -> Floats:

@@ -1,0 +1,147 @@
+"""Channel gating on all of Fashion-MNIST: MACs promised and achieved, points lost, time saved.
+
+python -m benchmarks.gating --work FOLDER
+
+FOLDER holds the trainings of `benchmarks.gating_nets`; what is not there for all seeds is left out and named. r is
+chosen on held-out training images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import gating_nets as nets
+from benchmarks.gating_table import markdown
+from benchmarks.gating_time import quantised, timed
+from benchmarks.results import environment, write_results
+from edge.dataset import Dataset
+from edge.recipes import gating
+from edge.recipes.gating_net import UNITS, GatedNet
+from edge.recipes.gating_targets import achieved, estimated
+
+#: Share of the multiply-accumulates that must be saved, and points of accuracy that this may cost.
+SAVING, POINTS = 0.25, 1.0
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    work = parser.parse_args().work
+    torch.set_num_threads(1)
+    held, whole = nets.data()
+    jobs = [nets.Job(work, held, seed) for seed in nets.SEEDS]
+    plain = [_plain(job, whole) for job in jobs]
+    found = {share: [_gated(job, whole, share) for job in jobs] for share in nets.SHARES if _there(jobs, share)}
+    chosen = _chosen(found)
+    others = {
+        name: _others(jobs, whole, name, make) for name, make in (("joint", nets.joint), ("constant", nets.constant))
+    }
+    job = jobs[0]
+    record = {
+        "environment": environment(),
+        "units": [[unit.channels, unit.stride, unit.gated] for unit in UNITS],
+        "settings": {
+            "dense_epochs": nets.DENSE.epochs,
+            "rounds": len(nets.ROUNDS),
+            "train": len(held.x_train),
+            "held_out": nets.HELD_OUT,
+            "middle": nets.MIDDLE,
+        },
+        "plain": plain,
+        "gated": {str(share): rows for share, rows in found.items()},
+        "fitted": {str(share): [_fitted(job, whole, share) for job in jobs] for share in nets.KNOB},
+        "untrained": [share for share in nets.SHARES if share not in found],
+        "chosen_r": chosen,
+        **others,
+        "goals": {"saving": SAVING, "points": POINTS},
+        "time": timed(nets.gated(job, chosen), whole),
+        "quantised": quantised(nets.gated(job, chosen), whole, work / "c"),
+    }
+    write_results("gating", record, markdown(record))
+
+
+def _there(jobs: Sequence[nets.Job], share: float, name: str = "gated") -> bool:
+    return all((job.folder / f"{name}-{share}-{job.seed}.json").exists() for job in jobs)
+
+
+def _plain(job: nets.Job, whole: Dataset) -> Row:
+    """Return the accuracy of the dense network, before and after the fine-tunes that the gated ones had."""
+    row: Row = {"seed": job.seed, "dense": _accuracy(nets.dense(job), whole)}
+    if (job.folder / f"tuned-{job.seed}.json").exists():
+        row["tuned"] = _accuracy(nets.tuned(job), whole)
+    return row
+
+
+def _accuracy(net: GatedNet, whole: Dataset) -> float:
+    net.masked = False
+    labels = gating.behaviour(net, whole, whole.x_test, 1.0).labels
+    return float((labels == whole.y_test).mean())
+
+
+def _gated(job: nets.Job, whole: Dataset, share: float) -> Row:
+    rates = nets.rates(job, nets.dense(job), share)
+    return _measured(job, whole, share, nets.gated(job, share), rates)
+
+
+def _fitted(job: nets.Job, whole: Dataset, share: float) -> Row:
+    return _measured(job, whole, share, nets.fitted(job, share), nets.rates(job, nets.dense(job), share))
+
+
+def _others(
+    jobs: Sequence[nets.Job], whole: Dataset, name: str, make: Callable[[nets.Job, float], GatedNet]
+) -> list[Row]:
+    """Return the rows of another training with the middle r, or none if it is not there."""
+    share = nets.MIDDLE
+    if not _there(jobs, share, name):
+        return []
+    return [_measured(job, whole, share, make(job, share), nets.rates(job, nets.dense(job), share)) for job in jobs]
+
+
+def _measured(job: nets.Job, whole: Dataset, share: float, net: GatedNet, rates: Sequence[Any]) -> Row:
+    """Compare the promise of the dense network with what a gated one does on the test images."""
+    promise, found = estimated(net, rates), gating.behaviour(net, whole, whole.x_test, share)
+    spent = achieved(net, found.masks)
+    held = gating.behaviour(net, job.dataset, job.dataset.x_test, share)
+    often = [np.broadcast_to(rate > 0.5, mask.shape) for rate, mask in zip(rates, found.masks, strict=True)]
+    same = sum(int((mask == target).sum()) for mask, target in zip(often, found.targets, strict=True))
+    return {
+        "seed": job.seed,
+        "accuracy": float((found.labels == whole.y_test).mean()),
+        "held_out_accuracy": float((held.labels == job.dataset.y_test).mean()),
+        "held_out_saving": achieved(net, held.masks).saving,
+        "dense_macs": promise.dense,
+        "estimated_macs": promise.layers,
+        "estimated_predictor_macs": promise.predictors,
+        "achieved_macs": spent.layers,
+        "achieved_predictor_macs": spent.predictors,
+        "relative_error": promise.layers / spent.layers - 1,
+        "saving": spent.saving,
+        "saving_without_predictors": 1 - spent.layers / spent.dense,
+        "mask_accuracy": found.mask_accuracy,
+        "mask_accuracy_of_constant_masks": same / sum(mask.size for mask in found.masks),
+        "kept": [float(mask.mean()) for mask in found.masks],
+        "targets": [float(target.mean()) for target in found.targets],
+        "distinct_masks": [len(np.unique(mask, axis=0)) for mask in found.masks],
+        "distinct_labels": len(np.unique(found.labels)),
+    }
+
+
+def _chosen(found: dict[float, list[Row]]) -> float:
+    """Return the r with the best held-out accuracy among those that save enough there (of all, if none does)."""
+    mean = {
+        share: {key: np.mean([row[key] for row in rows]) for key in ("held_out_accuracy", "held_out_saving")}
+        for share, rows in found.items()
+    }
+    enough = [share for share in found if mean[share]["held_out_saving"] >= SAVING] or list(found)
+    return max(enough, key=lambda share: mean[share]["held_out_accuracy"])
+
+
+if __name__ == "__main__":
+    main()
