@@ -16,7 +16,7 @@ from edge.evaluate import code_labels, inputs_of
 from edge.link.codec import codec_of
 from edge.serve.client import Client, Ends, Outcome, Tally
 from edge.serve.head import open_head
-from edge.serve.tail import digest_of, tail_of
+from edge.serve.tail import digest_of, local_of, tail_of
 from export.bundle_read import Bundle, read_bundle
 from quant.formats import Array
 from quant.graph import Graph
@@ -31,16 +31,19 @@ BATCH = 32
 class Inferred:
     """What a stream of images gave.
 
-    `dropped` frames were empty to a filter: nothing was sent or answered. `accuracy` and `agreement`, the share of
-    answers whose codes are those of the unsplit network, speak of the answered ones; None where there are none. Times
-    are medians over the frames that the server answered, from the head's codes to the answer; None where it answered
-    none. Bytes are per frame, dropped ones included.
+    `dropped` frames were empty to a filter: nothing was sent or answered. `by_local` frames were answered on the device
+    by the part `local_part`; it was sure of `settled` ones, for which the server was not asked. `accuracy` and
+    `agreement`, the share of answers that are those of the bundle run in one place, speak of the answered ones; None
+    where there are none. Times are medians over the frames that the server answered, from the head's codes to the
+    answer; None where it answered none. Bytes are per frame, dropped ones included.
     """
 
     frames: int
     dropped: int
     by_server: int
     by_local: int
+    settled: int
+    local_part: str | None
     accuracy: float | None
     agreement: float | None
     sent_bytes_per_frame: float
@@ -67,11 +70,11 @@ def infer(
     """Run test images through the head here and the tail there.
 
     Args:
-        path: a bundle with a head and a tail; filters may stand before the link.
+        path: a bundle with a head and a tail; filters and a small local tail may stand before the link.
         server: host and port.
         dataset: its test images.
         deadline_s: how long a frame waits for the server.
-        local: whether the bundle's own tail answers what the server does not.
+        local: whether the bundle's local tail, else its tail, answers here what the server does not.
         entropy: how requests are compressed.
         tls: for an encrypted connection.
         most: only so many images.
@@ -81,28 +84,45 @@ def infer(
         EdgeError: the bundle is not split, the data does not fit, or a frame got no answer.
     """
     bundle = read_bundle(path)
-    tail = tail_of(bundle)
-    run_tail = _runner(tail.graph)
+    tail, here = tail_of(bundle), local_of(bundle)
+    run_tail, run_here = _runner(tail.graph), _runner(here.graph)
     ends = Ends(
         digest_of(bundle),
         codec_of(tail.record.input, entropy),
         codec_of(tail.record.output),
-        run_tail if local else None,
+        run_here if local else None,
     )
     client = Client(ends, *server, deadline_s=deadline_s, tls=tls)
-    outcomes: list[Outcome | None] = []
-    same: list[bool] = []
+    answers: list[Answer | None] = []
     try:
-        for codes in _heads(bundle, dataset, most):
-            outcome = None if codes is None else client.infer(codes)
-            outcomes.append(outcome)
-            if codes is not None and outcome is not None:
-                same.append(np.array_equal(outcome.codes, run_tail(codes[None])[0]))
-            if len(outcomes) % 100 == 0:
-                say(f"{len(outcomes)} frames")
+        for frame in _heads(bundle, dataset, most):
+            if isinstance(frame, Answer) or frame is None:
+                answers.append(frame)
+            else:
+                outcome = client.infer(frame)
+                part = tail if outcome.answered_by == "server" else here
+                # Another tail than the bundle's own is another network, whatever its codes.
+                same = part is tail and np.array_equal(outcome.codes, run_tail(frame[None])[0])
+                answers.append(Answer(outcome, _label(part.graph, outcome.codes), same))
+            if len(answers) % 100 == 0:
+                say(f"{len(answers)} frames")
     finally:
         client.close()
-    return _inferred(outcomes, same, tail.graph, dataset)
+    return _inferred(answers, here.name if local or here is not tail else None, dataset)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A frame's outcome and label, whether that is what the bundle says in one place, and whether nobody was asked."""
+
+    outcome: Outcome
+    label: int
+    same: bool
+    settled: bool = False
+
+
+def _label(graph: Graph, codes: Array) -> int:
+    return int(code_labels(graph, codes[None])[0])
 
 
 def _runner(graph: Graph) -> Callable[[Array], Array]:
@@ -110,35 +130,39 @@ def _runner(graph: Graph) -> Callable[[Array], Array]:
     return lambda codes: run(program, codes, fast_dot)[program.output]
 
 
-def _heads(bundle: Bundle, dataset: Dataset, most: int | None) -> Iterator[Array | None]:
-    """Yield what crosses the link for each image; None where a filter dropped it."""
+def _heads(bundle: Bundle, dataset: Dataset, most: int | None) -> Iterator[Array | Answer | None]:
+    """Yield what crosses the link for each image, the local tail's answer where it was sure, None for dropped ones."""
     images, head, first = dataset.x_test[:most], open_head(bundle), bundle.parts[0].graph
+    graph = local_of(bundle).graph
     for start in range(0, len(images), BATCH):
         x = inputs_of(first, dataset, images[start : start + BATCH])
         made = head(quantise_input(first.quant(first.input), x))
-        yield from (codes if sent else None for codes, sent in zip(made.codes, made.sent, strict=True))
+        for index, codes in enumerate(made.codes):
+            if made.answers is not None and made.settled[index]:
+                own = made.answers[index]
+                yield Answer(Outcome(own, "local", "", 0, 0.0), _label(graph, own), same=True, settled=True)
+            else:
+                yield codes if made.sent[index] else None
 
 
-def _inferred(outcomes: list[Outcome | None], same: list[bool], tail: Graph, dataset: Dataset) -> Inferred:
-    if not outcomes:
+def _inferred(answers: list[Answer | None], local_part: str | None, dataset: Dataset) -> Inferred:
+    if not answers:
         raise EdgeError(f"data '{dataset.name}' has no test image.")
-    tally, answered = Tally(), [(index, outcome) for index, outcome in enumerate(outcomes) if outcome is not None]
-    for _, outcome in answered:
-        tally.add(outcome)
-    times = [outcome.latency_s for _, outcome in answered if outcome.answered_by == "server"]
+    tally, answered = Tally(), [(index, answer) for index, answer in enumerate(answers) if answer is not None]
+    for _, answer in answered:
+        tally.add(answer.outcome)
+    times = [answer.outcome.latency_s for _, answer in answered if answer.outcome.answered_by == "server"]
+    right = [answer.label == dataset.y_test[index] for index, answer in answered]
     return Inferred(
-        frames=len(outcomes),
-        dropped=len(outcomes) - len(answered),
+        frames=len(answers),
+        dropped=len(answers) - len(answered),
         by_server=tally.by_server,
         by_local=tally.frames - tally.by_server,
-        accuracy=_accuracy(answered, tail, dataset) if answered else None,
-        agreement=float(np.mean(same)) if same else None,
-        sent_bytes_per_frame=tally.sent_bytes / len(outcomes),
+        settled=sum(answer.settled for _, answer in answered),
+        local_part=local_part,
+        accuracy=float(np.mean(right)) if right else None,
+        agreement=float(np.mean([answer.same for _, answer in answered])) if answered else None,
+        sent_bytes_per_frame=tally.sent_bytes / len(answers),
         server_latency_s=statistics.median(times) if times else None,
         reasons=tally.reasons,
     )
-
-
-def _accuracy(answered: list[tuple[int, Outcome]], tail: Graph, dataset: Dataset) -> float:
-    codes = np.stack([outcome.codes for _, outcome in answered])
-    return float((code_labels(tail, codes) == dataset.y_test[[index for index, _ in answered]]).mean())

@@ -156,9 +156,9 @@ def infer(
         return
     took = "" if found.server_latency_s is None else f", {found.server_latency_s * 1e3:.2f} ms each (median)"
     dropped = f", {found.dropped} dropped and not sent" if found.dropped else ""
-    click.echo(
-        f"{found.frames} frames: {found.by_server} answered by the server{took}, {found.by_local} locally{dropped}"
-    )
+    here = f"{found.by_local} locally" + (f" by {found.local_part}" if found.by_local else "")
+    settled = f" ({found.settled} sure and not sent)" if found.settled else ""
+    click.echo(f"{found.frames} frames: {found.by_server} answered by the server{took}, {here}{settled}{dropped}")
     if found.accuracy is not None and found.agreement is not None:
         click.echo(f"accuracy {found.accuracy:.2%}; {found.agreement:.2%} of answers as the unsplit network's")
     click.echo(f"{found.sent_bytes_per_frame:.1f} bytes sent per frame")

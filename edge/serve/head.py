@@ -1,4 +1,4 @@
-"""The device's side of a split bundle: every part before the link, and the filters among them that drop frames."""
+"""The device's side of a split bundle: every part before the link, with its filters and its small local tail."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ from quant.reference import fast_dot, run
 
 @dataclass(frozen=True, eq=False)
 class Crossing:
-    """What a head made of N inputs: codes [N, ...] for the tail, and which frames are sent; rows of others are 0."""
+    """What a head made of N inputs.
+
+    Attributes:
+        codes: [N, ...] for the tail; rows of dropped frames are 0.
+        sent: bool [N], which frames are sent.
+        settled: bool [N], which frames the local tail was sure of: these are not sent either.
+        answers: codes of the local tail, [N, ...]; None where the bundle has none.
+    """
 
     codes: Array
     sent: Array
+    settled: Array
+    answers: Array | None = None
 
 
 def open_head(bundle: Bundle) -> Callable[[Array], Crossing]:
@@ -36,8 +45,9 @@ def open_head(bundle: Bundle) -> Callable[[Array], Crossing]:
     programs = [lower(part.graph) for part in bundle.parts[:-1]]
 
     def head(codes: Array) -> Crossing:
-        sent = np.ones(len(codes), bool)
+        sent, settled = np.ones(len(codes), bool), np.zeros(len(codes), bool)
         outputs: list[Array] = []
+        answers = None
         for index, program in enumerate(programs):
             record = bundle.parts[index].record
             given = _given(bundle, index, codes, outputs)
@@ -45,9 +55,14 @@ def open_head(bundle: Bundle) -> Callable[[Array], Crossing]:
             if sent.any():
                 made[sent] = run(program, given[sent], fast_dot)[program.output]
             if record.after is not None:
-                sent[sent] = is_sure(decider(record.after, record.output), made[sent])
+                sure = np.zeros(len(codes), bool)
+                sure[sent] = is_sure(decider(record.after, record.output), made[sent])
+                if record.after.action == "answer":
+                    answers, settled, sent = made, sure, sent & ~sure
+                else:
+                    sent = sure
             outputs.append(made)
-        return Crossing(_given(bundle, len(programs), codes, outputs), sent)
+        return Crossing(_given(bundle, len(programs), codes, outputs), sent, settled, answers)
 
     return head
 

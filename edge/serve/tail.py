@@ -67,18 +67,37 @@ def digest_of(bundle: Bundle) -> bytes:
 def tail_of(bundle: Bundle) -> BundlePart:
     """Return the part behind the link: the last one. Those before it run on the device, filters among them.
 
+    One part before it may answer where its rule says so: a small local tail, which reads what the tail reads.
+
     Raises:
-        EdgeError: the bundle is not a head and a tail, or a part before the link answers.
+        EdgeError: the bundle is not a head and a tail, or another part before the link answers.
     """
     parts = bundle.manifest.parts
-    drops = all(part.after is None or part.after.action == "drop" for part in parts)
-    if len(parts) < 2 or source_of(parts, len(parts) - 1) is None or not drops:
+    last = len(parts) - 1
+    answering = [index for index in range(last) if _answers(bundle.parts[index])]
+    source = source_of(parts, last) if last else None
+    if source is None or len(answering) > 1 or any(source_of(parts, index) != source for index in answering):
         names = ", ".join(part.name for part in parts)
         raise EdgeError(
-            f"{bundle.path} has the parts {names}; a server needs a head and a tail that reads what the head makes. "
-            "Export with --split, or let 'edgemill split' choose the cut."
+            f"{bundle.path} has the parts {names}; a server needs a head and a tail that reads what the head makes, "
+            "and beside them at most one local tail, which reads the same. Export with --cut, or let 'edgemill split' "
+            "choose the cut."
         )
     return bundle.parts[-1]
+
+
+def local_of(bundle: Bundle) -> BundlePart:
+    """Return what answers on the device where the server does not: the small local tail, else the tail itself.
+
+    Raises:
+        EdgeError: as `tail_of`.
+    """
+    tail = tail_of(bundle)
+    return next((part for part in bundle.parts[:-1] if _answers(part)), tail)
+
+
+def _answers(part: BundlePart) -> bool:
+    return part.record.after is not None and part.record.after.action == "answer"
 
 
 def _executor(part: BundlePart, name: str) -> tuple[Callable[[Array], Array], Callable[[], None]]:
