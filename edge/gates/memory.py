@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,14 +42,19 @@ def dhash(image: Array) -> Key:
 def invariants(image: Array) -> Key:
     """Return a sum of complex-moment invariants, alike for turned and mirrored images, rounded to DIGITS."""
     picture = gray(image)
-    rows, columns = (np.arange(n) - (n - 1) / 2 for n in picture.shape)
-    z = (columns[None, :] + 1j * rows[:, None]) / max(picture.shape)
-    total = 0.0
-    for p in range(ORDER + 1):
-        moment = (picture * z**p * np.conj(z) ** (ORDER - p)).sum()
-        total += float(abs(moment) ** 2)
+    moments = _monomials(*picture.shape) @ picture.ravel()
     scale = float((picture**2).sum()) or 1.0
-    return round(total / scale, DIGITS)
+    return round(float((np.abs(moments) ** 2).sum()) / scale, DIGITS)
+
+
+@lru_cache(maxsize=8)
+def _monomials(height: int, width: int) -> Array:
+    """Return z^p conj(z)^(ORDER - p) of every pixel, complex [ORDER + 1, pixels]."""
+    rows, columns = (np.arange(n) - (n - 1) / 2 for n in (height, width))
+    z = ((columns[None, :] + 1j * rows[:, None]) / max(height, width)).ravel()
+    found: Array = np.stack([z**p * np.conj(z) ** (ORDER - p) for p in range(ORDER + 1)])
+    found.setflags(write=False)
+    return found
 
 
 HASHES: tuple[tuple[str, Hash], ...] = (("exact", exact), ("dhash", dhash), ("invariants", invariants))
@@ -67,12 +73,15 @@ def resized(picture: FloatArray, rows: int, columns: int) -> FloatArray:
     return np.asarray(_weights(picture.shape[0], rows) @ picture @ _weights(picture.shape[1], columns).T)
 
 
+@lru_cache(maxsize=16)
 def _weights(size: int, cells: int) -> FloatArray:
     edges = np.linspace(0, size, cells + 1)
     starts = np.arange(size)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
     covered = np.clip(overlap, 0, None)
-    return np.asarray(covered / covered.sum(axis=1, keepdims=True))
+    found = np.asarray(covered / covered.sum(axis=1, keepdims=True))
+    found.setflags(write=False)
+    return found
 
 
 @dataclass(slots=True)
