@@ -88,7 +88,9 @@ def namespace() -> Iterator[tuple[str, ...]]:
         _run(*inside, "ip", "link", "set", "lo", "up")
         yield inside
     finally:
-        _run("ip", "netns", "delete", NAMESPACE)  # the cable goes with it
+        # The cable first: the kernel takes a namespace apart later, and the next one needs the same names.
+        subprocess.run(["ip", "link", "delete", here], check=False, capture_output=True)
+        _run("ip", "netns", "delete", NAMESPACE)
 
 
 def plug(*, inserted: bool) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -121,9 +122,12 @@ def measure(bundle: Bundle, instructions: list[int]) -> dict[str, Any]:
         ways["remote"].tail.request.packet_bytes, ways["split"].tail.request.packet_bytes,
         answer_bytes=ways["split"].tail.answer.packet_bytes,
     )  # fmt: skip
-    reason, rows = cannot_shape(), list(_cells("relay", bundle, ways, costs))
+    print(json.dumps(asdict(costs)), flush=True)
+    reason = cannot_shape()
+    rows: list[dict[str, Any]] = []
     if reason is None:
         rows += _cells("token bucket", bundle, ways, costs)
+    rows += _cells("relay", bundle, ways, costs)
     labels = len({int(k) for k in tail.outputs.reshape(len(tail.outputs), -1).argmax(axis=1)})
     facts = {"instructions": instructions, "clock_hz": CLOCK_HZ, "board": BOARD, "labels": labels}
     return {**facts, "costs": asdict(costs), "no_token_bucket": reason, "results": rows}
@@ -187,6 +191,23 @@ def _asked(sent: Sent, port: int, count: int, *, wait: bool = True) -> list[floa
     return times[1:]
 
 
+def _reachable(host: str, port: int) -> None:
+    """Connect once, so that the way there is known (ARP) before anything is timed.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    for attempt in range(10):
+        try:
+            socket.create_connection((host, port), timeout=2).close()
+        except OSError:
+            if attempt == 9:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
 @contextmanager
 def serving(bundle: Bundle, way: str, inside: tuple[str, ...] = ()) -> Iterator[int]:
     """Run a server of a way in a process, perhaps inside a namespace; yields its port."""
@@ -195,7 +216,9 @@ def serving(bundle: Bundle, way: str, inside: tuple[str, ...] = ()) -> Iterator[
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield int(process.stdout.readline())
+            port = int(process.stdout.readline())
+            _reachable(host, port)
+            yield port
         finally:
             process.kill()
 
