@@ -1,6 +1,6 @@
 """Bottlenecks on all of Fashion-MNIST: methods, channels, formats of the link, bytes, and where split is best.
 
-python -m benchmarks.split_recipes [--work FOLDER] [--seeds 0 1 2] [--frames 2000]
+python -m benchmarks.split_recipes [--work FOLDER] [--seeds 0 1 2] [--frames 2000] [--longer]
 
 Trainings and evaluations are kept in FOLDER, so a second call goes on behind them. Needs QEMU and the ARM compilers.
 """
@@ -20,13 +20,14 @@ from benchmarks.split_students import (
     CHANNELS,
     COMPARED,
     EPOCHS,
-    FIRST,
+    LONGER,
     RATE,
     TEACHER_EPOCHS,
     TEACHER_RATE,
     Job,
     Student,
     jobs,
+    longer,
     students,
     teacher_of,
 )
@@ -45,14 +46,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/split_recipes"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=2000, help="test images that cross the socket")
+    parser.add_argument("--longer", action="store_true", help="train the methods for more epochs as well")
     options = parser.parse_args()
     record: dict[str, Any] = {"environment": environment(), "settings": _settings(), "methods": [], "links": []}
-    record["teachers"] = []
+    record |= {"teachers": [], "longer": []}
     for job in jobs(options.work, options.seeds):
         teacher, trained = teacher_of(job)
         found = list(students(job, teacher))
         record["teachers"].append({"seed": job.seed, "accuracy": trained["accuracy"]})
         record["methods"] += [_method(job, student) for student in found]
+        if options.longer:
+            record["longer"] += [_method(job, student) for student in longer(job, teacher)]
         linked = [student for student in found if student.method == LINKED]
         record["links"] += list(each_link(job, linked, lambda text: print(text, flush=True)))
         if job.seed == options.seeds[0]:
@@ -63,13 +67,13 @@ def main() -> None:
 
 def _settings() -> dict[str, Any]:
     first = {"teacher_epochs": TEACHER_EPOCHS, "teacher_rate": TEACHER_RATE, "batch": BATCH, "rate": RATE}
-    return first | {"epochs": EPOCHS, "first_epochs": FIRST, "compared_channels": COMPARED, "channels": CHANNELS}
+    return first | {"epochs": EPOCHS, "longer_epochs": LONGER, "compared_channels": COMPARED, "channels": CHANNELS}
 
 
 def _method(job: Job, student: Student) -> dict[str, Any]:
     known = ("accuracy", "losses", "first_stage_accuracy", "train_cpu_s")
     facts = {key: student.record[key] for key in known if key in student.record}
-    return {"seed": job.seed, "method": student.method, "channels": student.channels, **facts}
+    return {"seed": job.seed, "method": student.method, "channels": student.channels, "epochs": student.epochs, **facts}
 
 
 def _once(job: Job, teacher: Any, linked: list[Student], frames: int) -> dict[str, Any]:

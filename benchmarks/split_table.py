@@ -51,24 +51,45 @@ def _methods(record: Record) -> list[str]:
     lines = [
         f"## Methods, c = {s['compared_channels']}, float, {s['epochs']} epochs each",
         "",
-        f"`ghnd-ft` and `ghnd-kd` spend {s['first_epochs']} on GHND and {s['epochs'] - s['first_epochs']} on decoder "
-        "and tail (cross-entropy, distillation; the encoder is",
-        "frozen). In the others the tail is the teacher's, frozen.",
+        "`ghnd-ft` and `ghnd-kd` spend half of them on GHND, the others on decoder and tail (cross-entropy, "
+        "distillation; the encoder is frozen).",
+        "In the others the tail is the teacher's, frozen.",
         "",
         "| method | test accuracy |",
         "|---|---|",
     ]
     lines += [f"| {method} | {spread(_accuracies(record, method))} |" for method in METHODS]
-    return [*lines, "", _order(record)]
+    return [*lines, "", _order(_means(record)), *_longer(record)]
 
 
-def _accuracies(record: Record, method: str) -> list[float]:
+def _longer(record: Record) -> list[str]:
+    """Return the same for longer trainings, where there are some."""
+    if not record["longer"]:
+        return []
+    chosen = dict.fromkeys(row["method"] for row in record["longer"])
+    found = {method: _accuracies(record, method, "longer") for method in METHODS if method in chosen}
+    lines = [
+        "",
+        f"With {record['settings']['longer_epochs']} epochs each:",
+        "",
+        "| method | test accuracy |",
+        "|---|---|",
+    ]
+    lines += [f"| {method} | {spread(accuracies)} |" for method, accuracies in found.items()]
+    return [*lines, "", _order(_means(record, "longer"))]
+
+
+def _accuracies(record: Record, method: str, where: str = "methods") -> list[float]:
     compared = record["settings"]["compared_channels"]
-    return [r["accuracy"] for r in record["methods"] if r["method"] == method and r["channels"] == compared]
+    return [r["accuracy"] for r in record[where] if r["method"] == method and r["channels"] == compared]
 
 
-def _order(record: Record) -> str:
-    means = {method: 100 * float(np.mean(_accuracies(record, method))) for method in METHODS}
+def _means(record: Record, where: str = "methods") -> dict[str, float]:
+    chosen = [method for method in METHODS if _accuracies(record, method, where)]
+    return {method: 100 * float(np.mean(_accuracies(record, method, where))) for method in chosen}
+
+
+def _order(means: dict[str, float]) -> str:
     pairs = (("ghnd", "hnd"), ("hnd", "naive"), ("ghnd", "naive"), ("ghnd-ft", "naive"))
     said = [
         f"{a} {'is at least as good as' if means[a] >= means[b] else 'is worse than'} {b} ({means[a] - means[b]:+.2f})"
@@ -193,7 +214,7 @@ def _checks(record: Record) -> list[str]:
     where = sorted({row["device"] for row in record["latency"] if row["split_from_bit_s"] is not None})
     worst = min(lost, key=lambda c: lost[c])
     socket = record["socket"]
-    means = {method: 100 * float(np.mean(_accuracies(record, method))) for method in METHODS}
+    means = _means(record)
     return [
         "## Must hold",
         "",
