@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,9 @@ def _row(work: Path, dataset: Dataset, seed: int, epochs: int) -> dict[str, Any]
         return dict(row)
     path = work / f"exits-{seed}.onnx"
     to_onnx(Joined(module), dataset.preprocess.shape, path)
+    sure = _float_scores(module, dataset)
     row = {"seed": seed, "training": record, "float": _float(module, dataset)}
-    row["quantised"] = {scheme: _quantised(module, path, dataset, scheme) for scheme in SCHEMES}
+    row["quantised"] = {scheme: _quantised(sure, path, dataset, scheme) for scheme in SCHEMES}
     row["device"] = _device(work / f"bundle-{seed}", path, dataset, row["quantised"][SCHEMES[0]]["half"]["rules"])
     write_file(kept, json.dumps(row, indent=1).encode())
     print(f"seed {seed}: measured", flush=True)
@@ -116,16 +117,27 @@ def _float(module: Any, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _float_rules(module: Any, dataset: Dataset, shares: tuple[float, ...]) -> tuple[Rule, ...]:
-    """Return the rules that the float network's logits give for the same validation images and shares."""
+@dataclass(frozen=True, eq=False)
+class FloatScores:
+    """The float network's exits on validation images: fitted temperatures, and scores [N]."""
+
+    heat: tuple[float, ...]
+    sure: tuple[FloatArray, ...]
+
+    def rules(self, shares: tuple[float, ...]) -> tuple[Rule, ...]:
+        """Return the rules that the float network would have for these shares."""
+        pairs = zip(exit_thresholds(self.sure, shares), self.heat, strict=True)
+        return tuple(rule(SCORE, at, temperature=t) for at, t in pairs)
+
+
+def _float_scores(module: Any, dataset: Dataset) -> FloatScores:
     _, x, y = held_out(dataset, VALIDATION)
     logits = _float_logits(module, x, dataset)
-    heat = [fit_temperature(one, y) for one in logits]
-    sure = [probabilities(one, t).max(axis=1) for one, t in zip(logits, heat, strict=True)]
-    return tuple(rule(SCORE, at, temperature=t) for at, t in zip(exit_thresholds(sure, shares), heat, strict=True))
+    heat = tuple(fit_temperature(one, y) for one in logits)
+    return FloatScores(heat, tuple(probabilities(one, t).max(axis=1) for one, t in zip(logits, heat, strict=True)))
 
 
-def _quantised(module: Any, path: Path, dataset: Dataset, scheme: str) -> dict[str, Any]:
+def _quantised(floats: FloatScores, path: Path, dataset: Dataset, scheme: str) -> dict[str, Any]:
     training, x, y = held_out(dataset, VALIDATION)
     network = quantise_exits(load_onnx(path), training, How(parse_scheme(scheme)))
     validation, test = (
@@ -140,7 +152,7 @@ def _quantised(module: Any, path: Path, dataset: Dataset, scheme: str) -> dict[s
         "accuracy": [float((labels == truth).mean()) for labels in test.labels()],
         "macs": list(validation.macs),
         "temperatures": list(heat),
-        "curve": [_point(one, test, truth, _float_rules(module, dataset, one.shares)) for one in family],
+        "curve": [_point(one, test, truth, floats.rules(one.shares)) for one in family],
         "half": _point(half, test, truth, None),
         "near": _point(near, test, truth, None),
     }

@@ -194,7 +194,12 @@ def _by_exit(rows: list[Row]) -> list[str]:
 def _attention(found: Row | None, rows: list[Row]) -> list[str]:
     title = "## Ablation: the classification branch with attention, float"
     if found is None:
-        return [title, "", "Not trained: no figures.", ""]
+        return [
+            title,
+            "",
+            "Not trained in this run: no figures. `python -m benchmarks.exits_attention_train` trains it.",
+            "",
+        ]
     epochs, trained = found["settings"]["epochs"], [row["training"]["train_cpu_s"] for row in rows]
     lines = [title, "", "| exit | MACs up to it | test accuracy |", "|---|---|---|"]
     for place, (count, accuracy) in enumerate(zip(found["macs"], found["test"], strict=True)):
