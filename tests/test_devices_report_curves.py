@@ -1,4 +1,4 @@
-"""Drawings of lines over two axes, and the break-even chart: what lies where."""
+"""Drawings of lines over two axes: what lies where."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from devices.report import svg
 from devices.report.curves import Axis, Chart, Curve, Spot, percent_axis, view
-from devices.report.ways import Way, break_even_chart, rate_text
 
 
 def plain(value: float) -> str:
@@ -40,19 +40,18 @@ def test_a_chart_without_points_or_with_too_many_curves_is_refused(curves):
         view(Chart("none", Axis("x", plain), Axis("y", plain), curves))
 
 
-def test_ways_cross_where_they_take_the_same_time():
-    local, split = Way("local", 0.1, 0), Way("split", 0.02, 8000)
+def test_lines_cross_where_they_are_equal_and_a_mark_stands_there():
+    """Two ways to run a network over the rate of a link: one takes 0.1 s, the other 0.02 s and 8000 bits."""
+    rates = [10 ** (4 + i / 40) for i in range(81)]
+    local = Curve("local", tuple((rate, 0.1) for rate in rates))
+    split = Curve("split", tuple((rate, 0.02 + 8000 / rate) for rate in rates))
     crossing = 8000 / 0.08
-    assert split.seconds(crossing) == pytest.approx(local.seconds(crossing))
-    found = break_even_chart("ways", (local, split), 1e4, 1e6, (crossing, 1e9))
+    log = Axis("rate", plain, log=True), Axis("time", plain, log=True)
+    found = view(Chart("ways", *log, (local, split), marks=(crossing,), frame=svg.Frame(width=560, height=330)))
+    assert 'viewBox="0 0 560 330"' in found.drawing
     flat, slope = lines(found.drawing)
     assert len({y for _, y in flat}) == 1
     assert slope[0][1] < flat[0][1] and slope[-1][1] > flat[-1][1]  # slower at first, faster in the end
-    (mark,) = re.findall(r'class="bound s1" x1="([\d.]+)"', found.drawing)
+    (mark,) = re.findall(r'class="baseline" x1="([\d.]+)"', found.drawing)
     met = min(zip(flat, slope, strict=True), key=lambda pair: abs(pair[0][1] - pair[1][1]))
     assert float(mark) == pytest.approx(met[0][0], abs=6)
-
-
-def test_rates_have_units():
-    assert rate_text(4e6) == "4.00 Mbit/s"
-    assert rate_text(0.5) == "0.500 bit/s"

@@ -11,6 +11,7 @@ from devices.report.scale import Scale, fitted
 
 #: Lines in one drawing; there are so many kinds of lines.
 SERIES = 4
+FRAME = svg.Frame()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing: at most SERIES curves, and spots, which are numbered. `marks` are vertical lines at values of x."""
+    """A drawing: at most SERIES curves, and spots, which are numbered.
+
+    `marks` are dashed vertical lines at values of x, `frame` the size.
+    """
 
     title: str
     x: Axis
@@ -49,6 +53,7 @@ class Chart:
     curves: tuple[Curve, ...] = ()
     spots: tuple[Spot, ...] = ()
     marks: tuple[float, ...] = ()
+    frame: svg.Frame = FRAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,14 @@ def view(chart: Chart) -> ChartView:
     places = [point for curve in chart.curves for point in curve.points] + [(s.x, s.y) for s in chart.spots]
     if not places or len(chart.curves) > SERIES:
         raise ValueError(f"'{chart.title}' has {len(places)} points in {len(chart.curves)} curves")
-    frame = svg.Frame()
+    frame = chart.frame
     x = fitted([*(p[0] for p in places), *chart.marks], frame.x_pixels, log=chart.x.log, margin=0.03)
     y = fitted([p[1] for p in places], frame.y_pixels, log=chart.y.log, margin=0.08)
     bottom, top = frame.y_pixels
     body = (
         svg.x_axis(frame, x, chart.x.text, chart.x.name),
         svg.y_axis(frame, y, chart.y.text, chart.y.name),
-        *(svg.line(x.place(value), bottom, x.place(value), top, "bound s1") for value in chart.marks),
+        *(svg.line(x.place(value), bottom, x.place(value), top, "baseline") for value in chart.marks),
         *(_line(curve, x, y, f"curve s{i + 1}") for i, curve in enumerate(chart.curves)),
         *(_mark(i, spot, x, y) for i, spot in enumerate(chart.spots)),
     )

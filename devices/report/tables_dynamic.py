@@ -111,7 +111,7 @@ def stops_table(costs: BoardCosts) -> Table:
         for stop in costs.stops
     )
     columns = (Column("stopped after"), *number_columns("inputs", "mean", "least", "most"))
-    return Table(f"{costs.metric} by where an input stops, {costs.board}", columns, rows)
+    return Table(f"{costs.metric.capitalize()} by where an input stops, {costs.board}", columns, rows)
 
 
 def cost_text(value: float | None, metric: str) -> str:

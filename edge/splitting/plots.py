@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from devices.report import svg, units
-from devices.report.scale import WIDE, Scale, fitted
+from devices.report.curves import Axis, Chart, Curve, view
+from devices.report.scale import WIDE, fitted
 from edge.link.model import Link
 from edge.splitting.front import latency
 from edge.splitting.record import Choice, SplitRecord
@@ -34,27 +35,17 @@ class Drawing:
 
 def break_even_drawing(found: SplitRecord) -> Drawing:
     """Draw the latency of local, remote and the best splits over the rate; a line shows the link's."""
-    chosen = curves(found)
     rates = [float(rate) for rate in np.geomspace(LOWEST, HIGHEST, RATES)]
-    times = [[_at(choice, rate, found.round_trip_s) for rate in rates] for choice in chosen]
-    frame = svg.Frame(width=560, height=330)
-    x = Scale(LOWEST, HIGHEST, *frame.x_pixels, log=True)
-    y = fitted([time for line in times for time in line], frame.y_pixels, log=True)
-    bottom, top = frame.y_pixels
-    here = x.place(min(max(found.rate_bit_s, LOWEST), HIGHEST))
-    lines = [
-        svg.polyline([(x.place(r), y.place(t)) for r, t in zip(rates, line, strict=True)], f"curve s{i + 1}")
-        for i, line in enumerate(times)
-    ]
-    body = (
-        svg.x_axis(frame, x, lambda v: units.short(bits(v)), "rate of the link"),
-        svg.y_axis(frame, y, lambda v: units.short(units.seconds(v)), "latency, modelled"),
-        svg.line(here, bottom, here, top, "baseline"),
-        *lines,
+    lines = tuple(
+        Curve(choice.name, tuple((rate, _at(choice, rate, found.round_trip_s)) for rate in rates))
+        for choice in curves(found)
     )
+    here = min(max(found.rate_bit_s, LOWEST), HIGHEST)
+    x = Axis("rate of the link", lambda v: units.short(bits(v)), log=True)
+    y = Axis("latency, modelled", lambda v: units.short(units.seconds(v)), log=True)
     title = f"Latency over the rate, round trip {units.seconds(found.round_trip_s)}"
-    names = tuple(choice.name for choice in chosen)
-    return Drawing(title, svg.drawing(frame.width, frame.height, f"{title}: {'; '.join(names)}", *body), names)
+    made = view(Chart(title, x, y, lines, marks=(here,), frame=svg.Frame(width=560, height=330)))
+    return Drawing(title, made.drawing, made.names)
 
 
 def curves(found: SplitRecord) -> tuple[Choice, ...]:
