@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 
 from edge.link.codec import to_packet
 from edge.link.wire import Kind, Packet, encode
+from edge.serve.head import open_head
 from edge.serve.tail import open_tail
+from export.bundle import write_bundle
+from export.targets import find_target
 from quant.program import lower
 from quant.reference import fast_dot, quantise_input, run
+from tests.dynamic_bundles import filtered
 from tests.head_client import MACHINES, answers, built, frames_of, missing, parsed, read_codes
 from tests.served import served
 from tests.serving import ends_of, serving, split_bundle
@@ -161,6 +165,27 @@ def test_raw_pixels_go_through_the_generated_table(bundle, client, tmp_path):
     _, codes = answers(client, bundle, 1, pixels.tobytes(), tmp_path, "-r")
     np.testing.assert_array_equal(codes, ends_of(bundle).local(cut))
     assert len({row.tobytes() for row in codes}) > 1
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_a_filter_drops_is_neither_sent_nor_answered(tmp_path, machine):
+    if missing(machine) is not None:
+        pytest.skip(missing(machine))
+    made = write_bundle(tmp_path / "bundle", filtered(), find_target("arm-m"))
+    command, frames = built(tmp_path, made.path, machine), made.parts[0].inputs
+    crossing = open_head(made)(frames)
+    rest = made.parts[-1].graph
+    wanted = run(lower(rest), crossing.codes[crossing.sent], fast_dot)[rest.output]
+    with served(made.path) as server:
+        lines, codes = answers(command, made, server.port, frames_of(frames), tmp_path, "-d", "20000")
+        assert server.stop()["answered"] == crossing.sent.sum()
+    assert [line.answered_by for line in lines] == ["server" if sent else "filter" for sent in crossing.sent]
+    assert {line.sent_bytes for line in lines if line.answered_by == "filter"} == {0}
+    np.testing.assert_array_equal(codes, wanted)
+    lines, codes = answers(command, made, server.port, frames_of(frames), tmp_path)
+    assert [line.answered_by for line in lines] == ["local" if sent else "filter" for sent in crossing.sent]
+    np.testing.assert_array_equal(codes, wanted)
+    assert 0 < crossing.sent.sum() < len(frames) and len({row.tobytes() for row in wanted}) > 5
 
 
 @pytest.mark.parametrize(

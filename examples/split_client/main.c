@@ -3,7 +3,8 @@
      head_client [-r] [-d MS] [-o FILE] HOST PORT < FRAMES
    FRAMES are input codes, rows then columns then channels; with -r raw values (pixels). A line for each frame holds its
    number, the label, who answered, the bytes sent, the milliseconds from the head's output to the answer, and why the
-   server did not answer. FILE gets the output codes. */
+   server did not answer. A frame that a filter drops has no label and sends nothing. FILE gets the output codes of the
+   others. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <stdio.h>
@@ -34,9 +35,7 @@ static const char *const connection_errors[] = {
 };
 
 static input_t input[INPUT_SIZE];
-static cut_t cut[CUT_SIZE];
 static output_t output[OUTPUT_SIZE];
-static union arenas memory;
 static uint8_t packet[PACKET_BYTES];
 static char reason[REASON_BYTES];
 
@@ -53,7 +52,8 @@ static void keep_reason(size_t packet_bytes)
 }
 
 /* Send the head's output and receive a packet of *count bytes. Returns a status of the connection. */
-static int exchange(connection_t *server, uint64_t frame, uint64_t until_us, size_t *sent, size_t *count)
+static int exchange(connection_t *server, const cut_t *cut, uint64_t frame, uint64_t until_us, size_t *sent,
+                    size_t *count)
 {
     int status = connection_open(server, until_us);
     if (status != CONNECTION_OK) {
@@ -78,11 +78,11 @@ static int exchange(connection_t *server, uint64_t frame, uint64_t until_us, siz
 }
 
 /* Ask the server. Returns 0 where its answer lies in `output`; else `reason` says why it does not. */
-static int ask(connection_t *server, uint64_t frame, uint64_t until_us, size_t *sent)
+static int ask(connection_t *server, const cut_t *cut, uint64_t frame, uint64_t until_us, size_t *sent)
 {
     size_t count = 0;
     int found = LINK_ANSWERED;
-    const int status = exchange(server, frame, until_us, sent, &count);
+    const int status = exchange(server, cut, frame, until_us, sent, &count);
     if (status == CONNECTION_OK) {
         found = link_answer(packet, count, network_digest, frame, output);
         if (found == LINK_ANSWERED) {
@@ -98,26 +98,28 @@ static int ask(connection_t *server, uint64_t frame, uint64_t until_us, size_t *
     return -1;
 }
 
-/* Answer one frame, by the server or here. */
-static void answer(connection_t *server, uint64_t frame, uint64_t deadline_us)
+/* Answer one frame, by the server or here. Returns 1, or 0 where a filter dropped it. */
+static int answer(connection_t *server, uint64_t frame, uint64_t deadline_us)
 {
     uint64_t begin_us;
     size_t sent = 0;
-    head_t head;
-    tail_t tail;
+    const cut_t *cut;
     int away;
-    (void)head_init(&head, memory.head, sizeof memory.head);
-    head_invoke(&head, input, cut);
+    if (!network_head(input, &cut)) {
+        printf("%lu\t-\tfilter\t0\t0.000\tnothing to see\n", (unsigned long)frame);
+        fflush(stdout);
+        return 0;
+    }
     begin_us = connection_now_us();
     reason[0] = '\0';
-    away = ask(server, frame, begin_us + deadline_us, &sent);
+    away = ask(server, cut, frame, begin_us + deadline_us, &sent);
     if (away) {
-        (void)tail_init(&tail, memory.tail, sizeof memory.tail);
-        tail_invoke(&tail, cut, output);
+        network_tail(cut, output);
     }
-    printf("%lu\t%s\t%s\t%lu\t%.3f\t%s\n", (unsigned long)frame, tail_label(output), away ? "local" : "server",
+    printf("%lu\t%s\t%s\t%lu\t%.3f\t%s\n", (unsigned long)frame, network_label(output), away ? "local" : "server",
            (unsigned long)sent, (double)(connection_now_us() - begin_us) / 1e3, reason);
     fflush(stdout);
+    return 1;
 }
 
 /* Read the next frame. Returns 1, 0 at the end, -1 where it is cut short. */
@@ -138,7 +140,7 @@ static int read_frame(int raw)
     }
 #if NETWORK_HAS_RAW
     if (raw) {
-        head_preprocess(pixels, input);
+        network_preprocess(pixels, input);
     }
 #else
     (void)raw;
@@ -179,8 +181,8 @@ int main(int count, char **words)
         return usage(words[0]);
     }
     while ((found = read_frame(raw)) > 0) {
-        answer(&server, ++frame, (uint64_t)deadline_ms * 1000u);
-        if (codes != NULL && fwrite(output, sizeof output, 1, codes) != 1) {
+        const int made = answer(&server, ++frame, (uint64_t)deadline_ms * 1000u);
+        if (made && codes != NULL && fwrite(output, sizeof output, 1, codes) != 1) {
             perror("the codes");
             return 1;
         }
