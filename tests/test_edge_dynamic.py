@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from devices import dynamic_costs
 from devices.dynamic_record import FILE, BoardCosts, Single, expected_cost, mean_cost, read_dynamic, to_json
 from devices.errors import DeviceError
-from devices.report.dynamic_page import dynamic_html, equal_macs
+from devices.report.dynamic_page import dynamic_html, equal_macs, headline
 from devices.runtimes import find_runtime
 from devices.stops import StopCost
 from edge.cli import main
@@ -28,11 +28,13 @@ from export.parity_rules import defined_answers
 from export.runtimes import c_host
 from export.runtimes.session import Told
 from export.targets import find_target
+from quant import graph_file
 from quant.program import lower
 from quant.reference import dequantise, fast_dot, run
 from tests import dynamic_bundles as made
 from tests.bundles import toy_spec
 from tests.dynamic_bundles import LABELS, PREPROCESS, cascade, exits, filtered
+from tests.measurements import measurement
 
 COUNT = 40
 CASES = {"exits": exits(count=COUNT), "cascade": cascade(count=COUNT), "filter": filtered(count=COUNT)}
@@ -200,6 +202,46 @@ def test_the_page_shows_the_record_and_nothing_from_elsewhere(record):
     # 10 + 20 for all of those that ran, against 31 measured.
     assert "3.3 %" in page
     assert len(re.findall(r"<polyline", page)) == len(record.sweeps)
+
+
+@pytest.mark.parametrize("name", ["cascade", "filter"])
+def test_the_page_of_other_bundles(name, tmp_path):
+    pytest.importorskip("jinja2")
+    bundle = written(tmp_path, CASES[name])
+    found = dynamic_record(bundle.path, data_of(bundle), Wish())
+    page = dynamic_html(found)
+    assert (found.dropped > 0) == (name == "filter") == ("dropped" in headline(found))
+    assert f"{100 * found.parts[-1].answered:.1f} %" in page and "Nothing was measured" in page
+    assert "remembers by" not in page
+
+
+def test_networks_beside_it_are_judged_on_the_same_images(tmp_path):
+    bundle = written(tmp_path, CASES["cascade"])
+    graph_file.save(bundle.parts[1].graph, tmp_path / "second.graph")
+    found = dynamic_record(bundle.path, data_of(bundle), Wish(count=30, beside=(str(tmp_path / "second.graph"),)))
+    second = found.parts[1]
+    assert found.images == 30
+    assert found.singles == (Single("second.graph", second.macs, second.alone),)
+    assert 0 < second.alone < 1
+
+
+def test_costs_of_a_kept_run_are_those_of_its_parts(tmp_path):
+    bundle = written(tmp_path, CASES["exits"])
+    runs = [
+        measurement(bundle=bundle.digest, part=part.name, board="kept", energy_j=(2e-3, 4e-3, 3e-3))
+        for part in bundle.parts
+    ]
+    found = dynamic_costs.kept_costs(bundle, [*runs, replace(runs[0], bundle="other"), replace(runs[0], part="a+b")])
+    seconds, joules = found
+    assert (seconds.metric, joules.metric) == ("seconds", "joules")
+    assert expected_cost(joules, (1.0, 1.0, 0.5)) == pytest.approx(7.5e-3)
+    middle = float(np.median([s for window in runs[0].latency_s for s in window]))
+    assert seconds.alone == (middle,) * 3 and seconds.stops == ()
+    assert expected_cost(seconds, (1.0, 1.0, 0.5)) == pytest.approx(2.5 * middle)
+    lacking, _ = dynamic_costs.kept_costs(bundle, runs[:2])
+    assert lacking.alone == (middle, middle, None)
+    with pytest.raises(DeviceError, match="profile it first"):
+        dynamic_costs.kept_costs(bundle, [replace(runs[0], bundle="other")])
 
 
 def test_who_is_ahead_of_a_network_of_equal_macs(record):
