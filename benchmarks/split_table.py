@@ -152,7 +152,7 @@ def _latency(record: Record) -> list[str]:
         "waiting for flash), the server a Cortex-A72 at 1.5 GHz. Local runs the same student, so that local and split "
         "give the same answers; remote sends the PNG",
         f"({chosen[0]['input_bytes']} bytes with the packet), which costs the device nothing here: both assumptions "
-        "favour the others.",
+        "favour the others. Remote runs the teacher, which is more accurate.",
         "",
         "| device | " + " | ".join(rate.replace("mbit", " Mbit/s") for rate in rates) + " | split is best |",
         "|---|" + "---|" * (len(rates) + 1),
