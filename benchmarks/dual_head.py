@@ -9,6 +9,7 @@ training images (`dual_head_nets.HELD_OUT`).
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dual_head_export import exported
-from benchmarks.dual_head_nets import SMALL, STUDENT, Job, job, kept, network, parameters, teacher
+from benchmarks.dual_head_nets import SMALL, STUDENT, Job, job, kept, network, parameters, teacher, teacher_file
 from benchmarks.dual_head_table import table
+from benchmarks.dual_head_trials import trials
 from benchmarks.results import environment, write_results
 from edge.data import load
 from edge.recipes.dhkd import Terms, train_dhkd
@@ -57,25 +59,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/dual_head"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--teachers", choices=TEACHERS, nargs="+", default=list(TEACHERS), help="of DHO")
     parser.add_argument("--train-only", choices=("dho", "dhkd"), help="leave checkpoints of one recipe, no results")
     options = parser.parse_args()
     work = job(options.work, load("fashion-mnist"))
-    taught = {name: _teacher(work, name) for name in TEACHERS if options.train_only != "dhkd" or name == "knowing"}
-    cases = [(name, method) for name in taught for method in SEMI if name == "knowing" or method != "labels only"]
-    if options.train_only != "dhkd":
-        for (name, method), seed in product(cases, options.seeds):
-            _trained_semi(work, taught[name].known, name, method, seed)
+    taught = {name: _teacher(work, name) for name in TEACHERS}
+    known = {name: entry.known for name, entry in taught.items()}
+    pairs = ((name, method) for name in options.teachers for method in SEMI)
+    cases = [(name, method) for name, method in pairs if name == "knowing" or method != "labels only"]
+    semi = list(product(cases, options.seeds)) if options.train_only != "dhkd" else []
+    full = list(product(FULL, options.seeds)) if options.train_only != "dho" else []
+    for (name, method), seed in semi:
+        _trained_semi(work, known[name], name, method, seed)
+    for variant, seed in full:
+        _trained_full(work, known["knowing"], variant, seed)
     if options.train_only != "dho":
-        for variant, seed in product(FULL, options.seeds):
-            _trained_full(work, taught["knowing"].known, variant, seed)
+        tried = trials(work, known, DHKD_BATCH, DHKD_RATE)
     if options.train_only:
         return
-    semi = [
-        _semi(work, taught[name].known, name, method, seed) for (name, method), seed in product(cases, options.seeds)
-    ]
-    full = [_full(work, taught["knowing"].known, variant, seed) for variant, seed in product(FULL, options.seeds)]
-    about = {name: entry.about for name, entry in taught.items()}
-    record = {"environment": environment(), "teachers": about, "dho": semi, "dhkd": full, "settings": SETTINGS}
+    record = {
+        "environment": environment(),
+        "settings": SETTINGS,
+        "teachers": {name: entry.about for name, entry in taught.items()},
+        "dho": [_semi(work, known[name], name, method, seed) for (name, method), seed in semi],
+        "dhkd": [_full(work, known["knowing"], variant, seed) for variant, seed in full],
+        "trials": tried,
+    }
     write_results("dual_head", record, table(record))
 
 
@@ -89,7 +98,10 @@ class Teacher:
 
 def _teacher(work: Job, name: str) -> Teacher:
     module, about = teacher(work, TEACHERS[name])
-    known = logits(module, work.dataset, work.dataset.x_train)
+    path, weights = work.folder / f"known-{name}.npy", teacher_file(work, TEACHERS[name])
+    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
+        np.save(path, logits(module, work.dataset, work.dataset.x_train))
+    known = np.load(path, allow_pickle=False)
     right = known.argmax(axis=1) == work.dataset.y_train
     shares = {"pool_accuracy": float(right[work.pool].mean()), "held_accuracy": float(right[work.held].mean())}
     return Teacher(about | shares | {"parameters": parameters(module)}, known)
@@ -119,8 +131,18 @@ def _semi(work: Job, known: Array, teacher_name: str, method: str, seed: int) ->
     found = _answers(work, dual, seed)
     if method == "DHO" and teacher_name == "knowing":
         mixes = {rule: Mix(found[rule]["share"], found[rule]["beta"], rule) for rule in RULES}
-        found["export"] = exported(work, dual, mixes, seed)
+        found["export"] = _exported(work, dual, mixes, seed)
     return row | found
+
+
+def _exported(work: Job, dual: DualHead, mixes: dict[str, Mix], seed: int) -> dict[str, Any]:
+    """Return what `exported` finds, or found in an earlier call about the same mixes."""
+    path, asked = work.folder / f"export-{seed}.json", {rule: asdict(mix) for rule, mix in mixes.items()}
+    if path.exists() and (record := json.loads(path.read_text()))["mixes"] == asked:
+        return dict(record["found"])
+    found = exported(work, dual, mixes, seed)
+    path.write_text(json.dumps({"mixes": asked, "found": found}))
+    return found
 
 
 def _answers(work: Job, dual: DualHead, seed: int) -> dict[str, Any]:

@@ -77,12 +77,16 @@ def teacher(work: Job, count: int | None = None) -> tuple[Any, dict[str, Any]]:
     schedule = Schedule(epochs=epochs, batch=TEACHER_BATCH, rate=TEACHER_RATE, seed=TEACHER_SEED)
     part = replace(data, x_train=data.x_train[picked], y_train=data.y_train[picked])
     settings = {"images": len(picked), "epochs": epochs, "rate": TEACHER_RATE, "batch": TEACHER_BATCH}
-    name = "teacher" if count is None else f"teacher-{count}"
 
     def learn() -> dict[str, Any]:
         return {"test_accuracy": train(module, part, cross_entropy.RECIPE, schedule, show=False)}
 
-    return module, kept(work, name, module, settings, learn)
+    return module, kept(work, teacher_file(work, count).stem, module, settings, learn)
+
+
+def teacher_file(work: Job, count: int | None) -> Path:
+    """Return where the weights of a teacher are kept."""
+    return work.folder / ("teacher.npz" if count is None else f"teacher-{count}.npz")
 
 
 def kept(

@@ -119,8 +119,8 @@ def _step(graph: Graph, node: Node) -> Step:
             raise QuantError(f"node '{node.name}': {node.kind} has no integer form; run the passes of quant.ptq first.")
         case ops.Softmax():
             raise QuantError(
-                f"node '{node.name}': {node.kind} has no integer form; quant.ptq takes off the one at the end. End the "
-                "network at the logits and leave the rest to the program around it."
+                f"node '{node.name}': {node.kind} has no integer form; the passes of quant.ptq take off a last one. "
+                "End the network at the logits and leave the rest to the program around it."
             )
 
 

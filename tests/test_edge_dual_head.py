@@ -372,6 +372,7 @@ def test_folded_heads_are_the_two_heads(images, trained):
         np.testing.assert_allclose(answer(joint, mean), combined(*heads, mean), rtol=0, atol=1e-5)
         small = logits(dual_fold.geometric_module(dual, product), data, data.x_test)
         np.testing.assert_allclose(softmax(small), combined(*heads, product), rtol=0, atol=1e-5)
+    assert not dual.training  # asking leaves the mode as it was
     assert joint.shape == (len(data.x_test), 20)
     assert small.shape == (len(data.x_test), 10)
     size = sum(value.numel() for value in network().parameters())

@@ -113,7 +113,7 @@ def _perceptron(width: int, hidden: int, classes: int) -> nn.Module:
 
 def both_logits(dual: DualHead, dataset: Dataset, images: Array) -> tuple[Array, Array]:
     """Return the logits of both heads for raw images, float32 [N, classes] each, in evaluation mode."""
-    joined = logits(_Joined(dual), dataset, images)
+    joined = logits(_Joined(dual).train(dual.training), dataset, images)
     first, second = np.split(joined, 2, axis=1)
     return first, second
 
