@@ -17,7 +17,7 @@ from edge.calibration import calibration_inputs
 from edge.dataset import Dataset
 from edge.evaluate import quantised_labels, reference_codes
 from edge.gates.cascade import MEASURES, best_pair, complementarity
-from edge.gates.cascade_bundle import Asked, Cascade, Wish, asked, cascade_spec
+from edge.gates.cascade_bundle import Asked, Cascade, Wish, asked, cascade_spec, chosen, in_steps
 from edge.gates.temperature import calibration_error
 from edge.onnx_file import to_onnx
 from edge.train import logits
@@ -97,6 +97,13 @@ def ordered(found: Pool, pair: tuple[str, str], validation: Dataset, *, post_che
     wish = Wish(score=SCORE, post_check=post_check, most_share=MOST_SHARE)
     tried = [(a, b, cascade_spec(found.graphs[a], found.graphs[b], validation, wish)) for a, b in permutations(pair)]
     return max(tried, key=lambda one: (one[2].figures.accuracy, -one[2].figures.macs))
+
+
+def most_accurate_pair(found: Pool) -> tuple[str, str]:
+    """Return the ordered pair whose cascade is the most accurate on the held-out images; ties go to the cheaper one."""
+    wish, held = Wish(score=SCORE, most_share=MOST_SHARE), found.held_out
+    tried = {(a, b): chosen(in_steps(held[a].member, SCORE), held[b].member, wish) for a, b in permutations(held, 2)}
+    return max(tried, key=lambda pair: (tried[pair].accuracy, -tried[pair].macs))
 
 
 def measured(cascade: Cascade, full: Dataset, folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from benchmarks.results import environment, write_results
 from edge.data import load
 from edge.dataset import Dataset
 from edge.evaluate import bundle_labels
-from edge.gates.memory import HASHES, Memory, exact, replay
+from edge.gates.memory import DIGITS, HASHES, Memory, exact, replay
 from export.bundle_read import Bundle, read_bundle
 from quant.formats import Array
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     full = load("fashion-mnist")
-    settings = {"timed": TIMED, "limit": LIMIT, "limits": list(LIMITS), "resnet8": RESNET}
+    settings = {"timed": TIMED, "limit": LIMIT, "limits": list(LIMITS), "resnet8": RESNET, "digits": DIGITS}
     large = resnet8(options.work, full)
     rows = []
     for seed in options.seeds:
