@@ -169,7 +169,7 @@ def test_latency_is_both_sides_and_the_link(searched):
     assert remote.wire_bytes == 192 + 44 and remote.device is None
     for one in record.choices[1:]:
         device = 0.0 if one.device is None else one.device.seconds.value
-        expected = device + one.wire_bytes * 8 / 4e6 + 0.02 + one.server.seconds.value
+        expected = device + (one.wire_bytes + 10 + 44) * 8 / 4e6 + 0.02 + one.server.seconds.value
         assert one.latency_s.value == pytest.approx(expected) and one.latency_s.method == "modelled"
 
 
@@ -193,7 +193,7 @@ def _cost(seconds: float, energy: float | None = None) -> Cost:
 
 def _choice(way: str, accuracy: float, wire: int, device: Cost | None, server: Cost | None) -> Choice:
     energy = Figure(None, reason="the device only sends") if device is None else device.energy_j
-    took = latency(LINK, wire, device, server)
+    took = latency(LINK, (wire, 0), device, server)
     return Choice(way, "n", None, accuracy, wire, device, server, took, energy, None, front=False)
 
 

@@ -13,15 +13,24 @@ from edge.splitting.front import latency, rates, with_front
 from edge.splitting.job import SplitJob, bare
 from edge.splitting.points import PACKET_BYTES, Point
 from edge.splitting.record import Choice, Cost, Figure, Place, SplitRecord
+from quant.graph import Graph
 
 
 def input_bytes(job: SplitJob) -> int:
     """Return what a device sends that runs nothing: what the job says, or the codes of the input in a packet."""
     if job.input_bytes is not None:
         return job.input_bytes
-    graph = job.whole.graph
-    count = int(np.prod(graph.shape(graph.input), dtype=np.int64))
-    return packed_bytes(graph.quant(graph.input).format, count) + PACKET_BYTES
+    return _packet_bytes(job.whole.graph, job.whole.graph.input)
+
+
+def answer_bytes(job: SplitJob) -> int:
+    """Return what comes back: the codes of the output in a packet."""
+    return _packet_bytes(job.whole.graph, job.whole.graph.output)
+
+
+def _packet_bytes(graph: Graph, tensor: str) -> int:
+    count = int(np.prod(graph.shape(tensor), dtype=np.int64))
+    return packed_bytes(graph.quant(tensor).format, count) + PACKET_BYTES
 
 
 def choice(
@@ -30,7 +39,7 @@ def choice(
     """Return one way of running a network, before anything is compared; `costs` are device's and server's."""
     device, server = costs
     energy = Figure(None, reason="the device only sends") if device is None else device.energy_j
-    took = latency(job.link, wire_bytes, device, server)
+    took = latency(job.link, (wire_bytes, answer_bytes(job)), device, server)
     return Choice(way, network, None, accuracy, wire_bytes, device, server, took, energy, None, front=False)
 
 
@@ -50,7 +59,7 @@ def split_choice(
     local = next((one.device for one in known if one.way == "local"), None)
     remote = next(one.server for one in known if one.way == "remote")
     assert remote is not None
-    fastest = rates(job.link, (input_bytes(job), sent), local, remote, costs)
+    fastest = rates(job.link, (input_bytes(job), sent, answer_bytes(job)), local, remote, costs)
     return replace(choice(job, "split", network, accuracy, sent, costs), place=place, rates=fastest)
 
 
@@ -67,6 +76,7 @@ def record_of(job: SplitJob, choices: Sequence[Choice], left_out: tuple[tuple[st
         round_trip_s=job.link.round_trip_s,
         device=f"{device.name}: {device.summary}",
         server=f"{server.name}: {server.summary}",
+        answer_bytes=answer_bytes(job),
         whole=job.whole.name,
         choices=marked,
         left_out=left_out,
@@ -77,8 +87,8 @@ def record_of(job: SplitJob, choices: Sequence[Choice], left_out: tuple[tuple[st
 
 def _notes(job: SplitJob, choices: Sequence[Choice]) -> tuple[str, ...]:
     notes = [
-        "latency of what is sent is modelled: device + bytes x 8 / rate + round trip + server; accuracy is that of the "
-        "integer reference",
+        "latency of what is sent is modelled: device + (bytes + answer) x 8 / rate + round trip + server; accuracy is "
+        "that of the integer reference",
         "energy is what the device's computing takes; no figure here holds the radio's, which nothing measured",
     ]
     how = instruction_rate(bare(job.device), job.mips)[1]

@@ -45,8 +45,8 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def latency(link: Link, wire_bytes: int, device: Cost | None, server: Cost | None) -> Figure:
-    """Return the seconds of one frame: both sides that run, and the link where something is sent."""
+def latency(link: Link, sent: tuple[int, int], device: Cost | None, server: Cost | None) -> Figure:
+    """Return the seconds of one frame: both sides that run, and the link where `sent` bytes go there and come back."""
     parts = [cost.seconds for cost in (device, server) if cost is not None]
     absent = next((part for part in parts if part.value is None), None)
     if absent is not None:
@@ -54,15 +54,15 @@ def latency(link: Link, wire_bytes: int, device: Cost | None, server: Cost | Non
     total = sum(part.value for part in parts if part.value is not None)
     if server is None:
         return Figure(total, parts[0].method)
-    return Figure(total + link.transfer_s(wire_bytes), "modelled")
+    return Figure(total + link.transfer_s(*sent), "modelled")
 
 
-def rates(link: Link, sent: tuple[int, int], local: Cost | None, remote: Cost, sides: tuple[Cost, Cost]) -> Rates:
+def rates(link: Link, sent: tuple[int, int, int], local: Cost | None, remote: Cost, sides: tuple[Cost, Cost]) -> Rates:
     """Return where the split is fastest.
 
     Args:
         link: its round trip counts.
-        sent: bytes of a frame, input and cut.
+        sent: bytes of a frame: input, cut and answer.
         local: the whole network on the device; None where it does not run there.
         remote: the whole network on the server.
         sides: head on the device, tail on the server.
@@ -72,7 +72,8 @@ def rates(link: Link, sent: tuple[int, int], local: Cost | None, remote: Cost, s
     if whole is None or None in values:
         return Rates(None, None)
     server_s, head_s, tail_s = (float(value) for value in values if value is not None)
-    found = break_even(Costs(whole, head_s, tail_s, server_s, sent[0], sent[1]), link.round_trip_s)
+    costs = Costs(whole, head_s, tail_s, server_s, sent[0], sent[1], answer_bytes=sent[2])
+    found = break_even(costs, link.round_trip_s)
     if found.split_from is None:
         return Rates(None, None)
     return Rates(0.0 if local is None else found.split_from, found.split_to)

@@ -37,8 +37,7 @@ def break_even_drawing(found: SplitRecord) -> Drawing:
     """Draw the latency of local, remote and the best splits over the rate; a line shows the link's."""
     rates = [float(rate) for rate in np.geomspace(LOWEST, HIGHEST, RATES)]
     lines = tuple(
-        Curve(choice.name, tuple((rate, _at(choice, rate, found.round_trip_s)) for rate in rates))
-        for choice in curves(found)
+        Curve(choice.name, tuple((rate, _at(found, choice, rate)) for rate in rates)) for choice in curves(found)
     )
     here = min(max(found.rate_bit_s, LOWEST), HIGHEST)
     x = Axis("rate of the link", lambda v: units.short(bits(v)), log=True)
@@ -58,9 +57,10 @@ def curves(found: SplitRecord) -> tuple[Choice, ...]:
     return (*sorted(whole, key=lambda one: one.way), *picked)
 
 
-def _at(choice: Choice, rate: float, round_trip_s: float) -> float:
-    found = latency(Link(rate, round_trip_s), choice.wire_bytes, choice.device, choice.server)
-    return max(found.value or 0.0, 1e-9)
+def _at(found: SplitRecord, choice: Choice, rate: float) -> float:
+    sent = (choice.wire_bytes, found.answer_bytes)
+    took = latency(Link(rate, found.round_trip_s), sent, choice.device, choice.server)
+    return max(took.value or 0.0, 1e-9)
 
 
 def accuracy_drawings(found: SplitRecord) -> tuple[Drawing, ...]:

@@ -69,7 +69,7 @@ class Choice:
         accuracy: share of the sample that is right, by the integer reference.
         wire_bytes: sent per frame.
         device, server: costs on either side; None where that side runs nothing.
-        latency_s: device + transfer + round trip + server.
+        latency_s: device + transfer there and back + round trip + server.
         energy_j: of the device's computing; the radio's is in no figure.
         rates: of a split.
         front: whether no other choice is as good in all and better in one of accuracy, latency, energy, bytes.
@@ -102,6 +102,7 @@ class SplitRecord:
     Attributes:
         data, images, calibration, seed: what accuracies and ranges come from.
         rate_bit_s, round_trip_s: of the link.
+        answer_bytes: what comes back for each frame that is sent.
         device, server: boards by name, with what executes there.
         whole: the network that runs undivided.
         choices: all of them; local and remote first.
@@ -116,6 +117,7 @@ class SplitRecord:
     seed: int
     rate_bit_s: float
     round_trip_s: float
+    answer_bytes: int
     device: str
     server: str
     whole: str
