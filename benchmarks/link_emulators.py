@@ -17,7 +17,7 @@ from edge.link.model import Link
 from edge.link.relay import start_relay
 
 #: The kernel's bucket holds one packet: what it lets through at once after a pause.
-MTU_BYTES, BURST_BYTES = 1000, 1020
+MTU_BYTES, BURST_BYTES = 600, 620
 #: A relay that only delays.
 UNLIMITED_BIT_S = 1e12
 #: Connections that their client has closed are gone after so long.

@@ -168,6 +168,7 @@ def _cell(sent: Sent, port: int, link: Link, costs: Costs) -> dict[str, Any]:
         "most_s": max(times),
         "model_s": expected,
         "error": median / expected - 1,
+        "link_error": (median - sent.device_s) / (expected - sent.device_s) - 1,
     }
 
 

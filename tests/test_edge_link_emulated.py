@@ -178,7 +178,8 @@ def test_the_table_shows_where_split_is_best():
             found = seconds(costs, link)[way]
             rows.append(
                 {"emulator": "relay", "way": way, "rate_bit_s": rate, "round_trip_s": 0.05, "frames": 3,
-                 "measured_s": 1.01 * found, "least_s": found, "most_s": found, "model_s": found, "error": 0.01}
+                 "measured_s": 1.01 * found, "least_s": found, "most_s": found, "model_s": found, "error": 0.01,
+                 "link_error": 0.02}
             )  # fmt: skip
     rows[-1]["error"] = 0.2
     cells = by_cell(rows)
