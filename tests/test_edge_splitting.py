@@ -280,6 +280,15 @@ def test_rates_in_words():
     assert texts == ["never", "below 2.00 Mbit/s", "100 kbit/s to 2.00 Mbit/s", "above 100 kbit/s"]
 
 
+@pytest.mark.skipif(missing(find_board("host-litert")) is not None, reason=str(missing(find_board("host-litert"))))
+def test_a_format_that_a_target_has_only_wider_is_left_out(tmp_path, no_worker):
+    job = toy_job(device="host-litert", server="null", tensors=("c",), formats=parse_link_formats("int8,int4,e3m2"))
+    record = search(job, tmp_path / "out", nothing, code="test")
+    assert [one.place.format for one in record.choices if one.place is not None] == ["int8"]
+    reasons = dict(record.left_out)
+    assert "arm-a stores int4 as int8" in reasons["toy at c, int4"] and "e3m2" in reasons["toy at c, e3m2"]
+
+
 @pytest.mark.skipif(missing(find_board("host-c")) is not None, reason=str(missing(find_board("host-c"))))
 def test_both_sides_are_measured_here(tmp_path):
     job = toy_job(device="host-c", server="host-c", tensors=("c",), formats=parse_link_formats("e3m2"))

@@ -114,8 +114,9 @@ def _side(
 def _bundle(folder: Path, job: SplitJob, title: str, parts: tuple[Source, ...], board: Board) -> Bundle:
     target = find_target(board.target or EVERY_FORMAT)
     placed = tuple(fitted(part, target) for part in parts)
-    for part in placed:
+    for part, wanted in zip(placed, parts, strict=True):
         check_capability(target, part.graph)
+        _check_link(part.graph, wanted.graph, target.name)
     last = parts[-1].graph
     spec = BundleSpec(
         name=c_name(title),
@@ -126,6 +127,13 @@ def _bundle(folder: Path, job: SplitJob, title: str, parts: tuple[Source, ...], 
         postprocess="softmax",
     )
     return write_bundle(folder / "bundles" / f"{title}-{target.name}", spec, target, overwrite=True)
+
+
+def _check_link(graph: Graph, wanted: Graph, target: str) -> None:
+    """Refuse what a target stores wider than the link has it: packets would be longer than the search says."""
+    made, fmt = (which.quant(which.output).format for which in (graph, wanted))
+    if made != fmt:
+        raise ExportError(f"target {target} stores {fmt.name} as {made.name}, so packets would have codes of that.")
 
 
 def cost_of(found: Measurement, board: Board, mips: float | None = None) -> Cost:
