@@ -24,7 +24,9 @@ def table(rows: list[dict[str, Any]], accurate: list[dict[str, Any]]) -> str:
         f"{len(POOL)} small networks, {EPOCHS} epochs on 55,000 images each, quantised to {SCHEME} (`{PRESET}`).",
         "On the 5,000 training images that no network saw, and after quantisation: the pair with the largest",
         "complementarity (by the paper's formula), its order, temperatures and threshold. Score: "
-        f"`{SCORE}`; the second may be asked for at most {MOST_SHARE:.0%} there. Two peak rates were tried.",
+        f"`{SCORE}`; the second may be",
+        f"asked for at most {MOST_SHARE:.0%} there. Two peak rates were tried. The network of the same mean cost is of",
+        "the family of the pair's better one, with the nearest whole width: where that is the pool's, it is that network.",
         "",
         *_head(" without post-check | second asked |"),
         *(_line(row, plain=True) for row in rows),
@@ -43,8 +45,8 @@ def table(rows: list[dict[str, Any]], accurate: list[dict[str, Any]]) -> str:
         if _lost(rows, accurate)
         else "",
         "",
-        f"The C of the bundles (`NAME_invoke` on this machine) answered {answered:,} images, {differing} other than",
-        "the definition.",
+        f"The C of the bundles (`NAME_invoke` on this machine) answered {answered:,} images, {differing} of them",
+        "otherwise than the definition.",
         "",
         *_pool_lines(rows),
     ]
