@@ -33,6 +33,7 @@ READING = (
     "energy",
     "eval",
     "dynamic",
+    "exits",
     "compare",
     "gate",
     "runs",
@@ -43,7 +44,7 @@ READING = (
     "models",
     "recipes",
 )
-WRITING = ("quantize", "finetune", "convert", "dynamic", "export", "lint", "package", "report")
+WRITING = ("quantize", "finetune", "convert", "dynamic", "exits", "export", "lint", "package", "report")
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()

@@ -69,8 +69,9 @@ def exits(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Quantise a network with early exits, choose its thresholds, and export it as a bundle.
+    """Make a bundle of a network with early exits.
 
+    Quantises it, and chooses temperatures and thresholds on its own logits for images that trained nothing.
     MODEL is a float FILE.onnx, FILE.graph or package.module:factory whose output joins the logits of all exits, the
     last exit's last. Give one of --shares, --most-macs and --least-accuracy.
     """
