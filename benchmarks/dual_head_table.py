@@ -168,8 +168,8 @@ def _trials(trials: list[Row]) -> list[str]:
     """Return what larger weights and another teacher did."""
     alone = next(row["held_accuracy"] for row in trials if row["alpha"] == 0)
     lines = [
-        f"Looking for the collapse: one epoch, seed 0, accuracy on held-out images; cross-entropy alone {alone:.2%}. Where "
-        "both columns fall, training diverges; a second head does not help there, since the body is shared.",
+        f"Looking for the collapse: one epoch, seed 0, accuracy on held-out images; cross-entropy alone {alone:.2%}. "
+        "Where both columns fall, training diverges; a second head does not help there, since the body is shared.",
         "",
         "| teacher | alpha | one head | DHKD |",
         "|---|---|---|---|",
@@ -210,4 +210,5 @@ def _noise(gap: Any, one: Any, other: Any) -> str:
 def _parity(found: Mapping[str, Any]) -> str:
     if found["status"] == "skipped":
         return f"skipped: {found['reason']}"
-    return f"{found['status']}: {found['vectors']:,} images, {found['labels']} of the outputs largest somewhere, {found['steps']} steps apart"
+    outputs = f"{found['labels']} outputs are the largest of some image"
+    return f"{found['status']}: {found['vectors']:,} images, {found['steps']} steps apart; {outputs}"
