@@ -2,13 +2,15 @@
 
 python -m benchmarks.gating --work FOLDER
 
-FOLDER holds the trainings of `benchmarks.gating_nets`; what is not there for all seeds is left out and named. r is
-chosen on held-out training images.
+FOLDER holds the trainings of `benchmarks.gating_nets`; what is not there is left out and named. r is chosen on
+held-out training images.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,12 @@ from edge.dataset import Dataset
 from edge.recipes import gating
 from edge.recipes.gating_net import UNITS, GatedNet
 from edge.recipes.gating_targets import achieved, estimated
+from export.atomic import write_file
 
 #: Share of the multiply-accumulates that must be saved, and points of accuracy that this may cost.
 SAVING, POINTS = 0.25, 1.0
 Row = dict[str, Any]
+Make = Callable[[nets.Job, float], GatedNet]
 
 
 def main() -> None:
@@ -37,38 +41,37 @@ def main() -> None:
     torch.set_num_threads(1)
     held, whole = nets.data()
     jobs = [nets.Job(work, held, seed) for seed in nets.SEEDS]
-    plain = [_plain(job, whole) for job in jobs]
-    found = {share: [_gated(job, whole, share) for job in jobs] for share in nets.SHARES if _there(jobs, share)}
-    chosen = _chosen(found)
-    others = {
-        name: _others(jobs, whole, name, make) for name, make in (("joint", nets.joint), ("constant", nets.constant))
-    }
-    job = jobs[0]
-    record = {
-        "environment": environment(),
-        "units": [[unit.channels, unit.stride, unit.gated] for unit in UNITS],
-        "settings": {
-            "dense_epochs": nets.DENSE.epochs,
-            "rounds": len(nets.ROUNDS),
-            "train": len(held.x_train),
-            "held_out": nets.HELD_OUT,
-            "middle": nets.MIDDLE,
-        },
-        "plain": plain,
-        "gated": {str(share): rows for share, rows in found.items()},
-        "fitted": {str(share): [_fitted(job, whole, share) for job in jobs] for share in nets.KNOB},
-        "untrained": [share for share in nets.SHARES if share not in found],
-        "chosen_r": chosen,
-        **others,
-        "goals": {"saving": SAVING, "points": POINTS},
-        "time": timed(nets.gated(job, chosen), whole),
-        "quantised": quantised(nets.gated(job, chosen), whole, work / "c"),
-    }
+    record = {"environment": environment(), "settings": _settings(held), **_compared(jobs, whole)}
+    net = nets.gated(jobs[0], record["chosen_r"])
+    record |= {"time": timed(net, whole), "quantised": quantised(net, whole, work / "c")}
     write_results("gating", record, markdown(record))
 
 
-def _there(jobs: Sequence[nets.Job], share: float, name: str = "gated") -> bool:
-    return all((job.folder / f"{name}-{share}-{job.seed}.json").exists() for job in jobs)
+def _settings(held: Dataset) -> Row:
+    return {
+        "units": [[unit.channels, unit.stride, unit.gated] for unit in UNITS],
+        "dense_epochs": nets.DENSE.epochs,
+        "rounds": len(nets.ROUNDS),
+        "train": len(held.x_train),
+        "held_out": nets.HELD_OUT,
+        "middle": nets.MIDDLE,
+        "goals": {"saving": SAVING, "points": POINTS},
+    }
+
+
+def _compared(jobs: Sequence[nets.Job], whole: Dataset) -> Row:
+    """Return the rows of every network, and the r that is chosen."""
+    found = {share: _rows(jobs, whole, "gated", share, nets.gated) for share in nets.SHARES}
+    found = {share: rows for share, rows in found.items() if len(rows) == len(jobs)}
+    return {
+        "plain": [_plain(job, whole) for job in jobs],
+        "gated": {str(share): rows for share, rows in found.items()},
+        "untrained": [share for share in nets.SHARES if share not in found],
+        "chosen_r": _chosen(found),
+        "joint": _rows(jobs, whole, "joint", nets.MIDDLE, nets.joint),
+        "constant": _rows(jobs, whole, "constant", nets.MIDDLE, nets.constant),
+        "fitted": {str(share): _rows(jobs, whole, "fitted", share, nets.fitted) for share in nets.KNOB},
+    }
 
 
 def _plain(job: nets.Job, whole: Dataset) -> Row:
@@ -85,23 +88,21 @@ def _accuracy(net: GatedNet, whole: Dataset) -> float:
     return float((labels == whole.y_test).mean())
 
 
-def _gated(job: nets.Job, whole: Dataset, share: float) -> Row:
-    rates = nets.rates(job, nets.dense(job), share)
-    return _measured(job, whole, share, nets.gated(job, share), rates)
-
-
-def _fitted(job: nets.Job, whole: Dataset, share: float) -> Row:
-    return _measured(job, whole, share, nets.fitted(job, share), nets.rates(job, nets.dense(job), share))
-
-
-def _others(
-    jobs: Sequence[nets.Job], whole: Dataset, name: str, make: Callable[[nets.Job, float], GatedNet]
-) -> list[Row]:
-    """Return the rows of another training with the middle r, or none if it is not there."""
-    share = nets.MIDDLE
-    if not _there(jobs, share, name):
-        return []
-    return [_measured(job, whole, share, make(job, share), nets.rates(job, nets.dense(job), share)) for job in jobs]
+def _rows(jobs: Sequence[nets.Job], whole: Dataset, name: str, share: float, make: Make) -> list[Row]:
+    """Return the rows of the seeds for which this is trained; a row once measured is read from its file."""
+    rows = []
+    for job in jobs:
+        weights = job.folder / f"{name}-{share}-{job.seed}.npz"
+        if not weights.exists():
+            continue
+        digest, done = hashlib.sha256(weights.read_bytes()).hexdigest(), weights.with_suffix(".row.json")
+        if not done.exists() or json.loads(done.read_text())["weights"] != digest:
+            rates = nets.rates(job, nets.dense(job), share)
+            row = {"weights": digest, **_measured(job, whole, share, make(job, share), rates)}
+            write_file(done, json.dumps(row).encode())
+        rows.append(json.loads(done.read_text()))
+        print(name, share, job.seed, rows[-1]["accuracy"], flush=True)
+    return rows
 
 
 def _measured(job: nets.Job, whole: Dataset, share: float, net: GatedNet, rates: Sequence[Any]) -> Row:

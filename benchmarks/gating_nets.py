@@ -32,7 +32,7 @@ SEEDS = (0, 1, 2)
 #: Shares r of the heatmap mass.
 SHARES = (0.94, 0.96, 0.98)
 #: Shares at which only the predictors are trained: what the knob does, without fine-tunes.
-KNOB = (0.9, 0.94, 0.96, 0.98)
+KNOB = (0.9, 0.96)
 #: The r of the joint training and of the constant masks.
 MIDDLE = 0.96
 DENSE = Schedule(epochs=3, batch=128, rate=0.1)

@@ -17,7 +17,7 @@ HEAD = (
 
 def markdown(record: Mapping[str, Any]) -> str:
     """Return the page."""
-    plain, goals = record["plain"], record["goals"]
+    plain, goals = record["plain"], record["settings"]["goals"]
     lines = [
         "# Channel gating on Fashion-MNIST",
         "",
@@ -33,7 +33,9 @@ def markdown(record: Mapping[str, Any]) -> str:
         if record[name]:
             lines.append(_row(str(record["settings"]["middle"]), what, record[name], plain))
     lines += ["", "The knob before any fine-tune: the dense network and its predictors, nothing else.", "", *HEAD]
-    lines += [_row(share, "predicted, backbone as it was", rows, plain) for share, rows in record["fitted"].items()]
+    lines += [
+        _row(share, "predicted, backbone as it was", rows, plain) for share, rows in record["fitted"].items() if rows
+    ]
     lines += [
         "",
         *_missing(record),
@@ -51,7 +53,7 @@ def markdown(record: Mapping[str, Any]) -> str:
 def _setting(record: Mapping[str, Any]) -> list[str]:
     units = ", ".join(
         f"{channels}{' stride 2' if stride == 2 else ''}{'' if gated else ' (not gated)'}"
-        for channels, stride, gated in record["units"]
+        for channels, stride, gated in record["settings"]["units"]
     )
     settings = record["settings"]
     first = next(iter(record["gated"].values()))[0]
@@ -81,7 +83,8 @@ def _points(rows: Rows, plain: Rows, key: str) -> float | None:
     """Return the mean change of accuracy in points, seed by seed."""
     if not all(key in row for row in plain):
         return None
-    return float(np.mean([100 * (row["accuracy"] - one[key]) for row, one in zip(rows, plain, strict=True)]))
+    before = {row["seed"]: row[key] for row in plain}
+    return float(np.mean([100 * (row["accuracy"] - before[row["seed"]]) for row in rows]))
 
 
 def _row(share: str, what: str, rows: Rows, plain: Rows) -> str:
@@ -89,8 +92,9 @@ def _row(share: str, what: str, rows: Rows, plain: Rows) -> str:
     against = [_points(rows, plain, key) for key in ("dense", "tuned")]
     changes = " | ".join("-" if change is None else f"{change:+.2f}" for change in against)
     errors = [100 * row["relative_error"] for row in rows]
+    few = "" if len(rows) == len(plain) else f", {len(rows)} of {len(plain)} seeds"
     return (
-        f"| {share} | {what} | {_spread([row['accuracy'] for row in rows])} | {changes} | "
+        f"| {share} | {what}{few} | {_spread([row['accuracy'] for row in rows])} | {changes} | "
         f"{mean['estimated_macs']:,.0f} | "
         f"{mean['achieved_macs']:,.0f} | {np.mean(errors):+.1f} % ({min(errors):+.1f} to {max(errors):+.1f}) | "
         f"{mean['achieved_macs'] + mean['achieved_predictor_macs']:,.0f} | "
@@ -102,7 +106,7 @@ def _row(share: str, what: str, rows: Rows, plain: Rows) -> str:
 def _missing(record: Mapping[str, Any]) -> list[str]:
     names = [f"r = {share}" for share in record["untrained"]]
     names += [name for name in ("joint", "constant") if not record[name]]
-    return [f"Not trained for all seeds, so left out: {', '.join(names)}.", ""] if names else []
+    return [f"Not trained, so left out: {', '.join(names)}.", ""] if names else []
 
 
 def _verdicts(record: Mapping[str, Any], goals: Mapping[str, float]) -> list[str]:

@@ -30,7 +30,7 @@ from quant.reference import fast_dot, quantise_input
 from quant.reference import run as run_reference
 from quant.scheme import parse_scheme
 
-IMAGES, ROUNDS = 200, 5
+IMAGES, ROUNDS = 100, 3
 #: Networks of random weights whose time is measured too: how many times wider, and how many times the image's sides.
 OTHERS = ((4, 1), (4, 2))
 CALIBRATION, IN_C = 512, 1000
