@@ -99,9 +99,9 @@ def ordered(found: Pool, pair: tuple[str, str], validation: Dataset, *, post_che
     return max(tried, key=lambda one: (one[2].figures.accuracy, -one[2].figures.macs))
 
 
-def most_accurate_pair(found: Pool) -> tuple[str, str]:
+def most_accurate_pair(found: Pool, wish: Wish) -> tuple[str, str]:
     """Return the ordered pair whose cascade is the most accurate on the held-out images; ties go to the cheaper one."""
-    wish, held = Wish(score=SCORE, most_share=MOST_SHARE), found.held_out
+    held = found.held_out
     tried = {(a, b): chosen(in_steps(held[a].member, SCORE), held[b].member, wish) for a, b in permutations(held, 2)}
     return max(tried, key=lambda pair: (tried[pair].accuracy, -tried[pair].macs))
 

@@ -91,6 +91,18 @@ def test_wishes_come_true(pair, data):
     assert plain.figures == figures(a, b, plain.figures.threshold, post_check=False)
 
 
+def test_a_share_is_met_without_a_look_at_labels(pair, data):
+    wish = Wish(score="max_probability", most_share=0.4, by_share=True)
+    made = cascade_spec(*pair, data, wish)
+    assert made.figures.second_share == pytest.approx(0.4, abs=0.01) and made.figures.second_share <= 0.4
+    first, second = made.spec.parts
+    assert (
+        first.after.threshold
+        > cascade_spec(*pair, data, Wish(score="max_probability", most_share=0.1)).figures.threshold
+    )
+    assert second.after.temperature == made.temperatures[1]
+
+
 def test_wishes_that_cannot_come_true_are_refused(pair, data):
     with pytest.raises(EdgeError, match="the most is"):
         cascade_spec(*pair, data, Wish(least_accuracy=1.0))

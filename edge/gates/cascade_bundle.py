@@ -13,7 +13,7 @@ from edge.dataset import Dataset
 from edge.errors import EdgeError
 from edge.evaluate import code_labels, inputs_of, output_labels, reference_codes
 from edge.exporting import choose_vectors
-from edge.gates.cascade import CascadeFigures, Member, cheapest, figures, most_accurate
+from edge.gates.cascade import CascadeFigures, Member, cheapest, figures, fullest, most_accurate
 from edge.gates.temperature import fit_temperature
 from export.bundle import BundleSpec
 from export.chain import SURER
@@ -39,12 +39,14 @@ class Wish:
         post_check: whether the surer of both answers, or always the second where it is asked.
         most_share: the second is asked for at most this share of images.
         least_accuracy: None for the most accurate threshold; else the cheapest one that reaches this.
+        by_share: the second is asked for just `most_share` of the images, without a look at labels.
     """
 
     score: str = "difference"
     post_check: bool = True
     most_share: float = 0.5
     least_accuracy: float | None = None
+    by_share: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,8 @@ def chosen(a: Member, b: Member, wish: Wish) -> CascadeFigures:
     Raises:
         EdgeError: no threshold reaches the accuracy, or not with the second asked so rarely.
     """
+    if wish.by_share:
+        return fullest(a, b, post_check=wish.post_check, most_share=wish.most_share)
     if wish.least_accuracy is None:
         return most_accurate(a, b, post_check=wish.post_check, most_share=wish.most_share)
     found = cheapest(a, b, wish.least_accuracy, post_check=wish.post_check)
