@@ -41,6 +41,7 @@ def table(row: dict[str, Any], peers: list[dict[str, Any]], labels: int) -> str:
             ),
             "",
             f"Memory in MB at each tenth of the load: {memory}. The most was {row['rss_max_bytes'] / 1e6:.1f}.",
+            "A test counts the server's own objects and traced bytes over three such loads: they do not grow.",
             "",
             f"Attacks at the same time; {len(row['unexpected'])} got anything else than they should. A truncated",
             "stream is let go without an answer. What is logged holds the warm-up, too.",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import threading
+import tracemalloc
 import zlib
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,9 +22,10 @@ from edge.link.codec import compress, to_packet
 from edge.link.packing import pack
 from edge.link.wire import CHECKSUM, HEADER, Kind, decode, decode_header, encode
 from edge.serve.client import Client, Tally
+from edge.serve.server import start, stop
 from edge.serve.tail import open_tail
 from tests.served import served, wait_until
-from tests.serving import ends_of, serving, split_bundle
+from tests.serving import LIMITS, ends_of, serving, split_bundle
 
 NEIGHBOURS = 3
 #: What a piece of a connection is: whether the server goes on after it, and a word of its reason.
@@ -195,14 +198,44 @@ def assert_as_expected(bundle, running, kinds, name, packets):
     assert [event["reason"] for event in running.events("refused") if event["peer"] == name] == found
 
 
-@pytest.mark.parametrize(("clients", "duration_s"), [(8, 1.5), pytest.param(64, 10.0, marks=pytest.mark.slow)])
-def test_attackers_of_every_kind_beside_clients(bundle, clients, duration_s):
-    """A short form of benchmarks/serve_load.py: a process of its own, which holds nothing more at its end."""
+def questions_of(bundle):
     tail, part = open_tail(bundle.path), bundle.parts[1]
-    questions = [
+    return [
         Question(tail.request.count, pack(tail.request.format, codes), pack(tail.answer.format, outputs))
         for codes, outputs in zip(part.inputs, part.outputs, strict=True)
     ]
+
+
+def test_the_server_keeps_no_object_of_those_who_are_gone(bundle):
+    tail, questions, held = open_tail(bundle.path), questions_of(bundle), []
+
+    async def rounds():
+        server = await start(tail, "127.0.0.1", 0, lambda line: None, LIMITS)
+        for _ in range(3):
+            found = await load(server.port, asks_packets(tail.digest), questions, 8, 1.0, tail.digest)
+            assert len(found.seconds) > 8 and (found.wrong, found.failed, found.unexpected) == (0, [], [])
+            del found
+            while server.clients:
+                await asyncio.sleep(0.01)
+            gc.collect()
+            held.append((len(gc.get_objects()), tracemalloc.get_traced_memory()[0], len(asyncio.all_tasks())))
+        await stop(server)
+
+    tracemalloc.start()
+    try:
+        asyncio.run(rounds())
+    finally:
+        tracemalloc.stop()
+    # The first round fills caches. A leak of one object for every frame or attack would be hundreds.
+    assert held[2][0] - held[1][0] < 50
+    assert held[2][1] - held[1][1] < 32 * 1024
+    assert held[0][2] == held[2][2] == 2
+
+
+@pytest.mark.parametrize(("clients", "duration_s"), [(8, 1.5), pytest.param(64, 10.0, marks=pytest.mark.slow)])
+def test_attackers_of_every_kind_beside_clients(bundle, clients, duration_s):
+    """A short form of benchmarks/serve_load.py: a process of its own, which holds nothing more at its end."""
+    tail, questions = open_tail(bundle.path), questions_of(bundle)
     with served(bundle.path, "--status-s", "0.1") as server:
         wait_until(lambda: server.events("status"))
         found = asyncio.run(load(server.port, asks_packets(tail.digest), questions, clients, duration_s, tail.digest))
