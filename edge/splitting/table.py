@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from devices.report import units
 from edge.commands.common import print_table
@@ -108,10 +108,10 @@ def row(choice: Choice) -> tuple[str, ...]:
         units.DASH if place is None else place.tensor,
         units.DASH if place is None else place.format,
         units.percent(choice.accuracy),
-        units.DASH if choice.latency_s.value is None else units.seconds(choice.latency_s.value),
+        _with_method(choice.latency_s, units.seconds),
         _side(choice.device),
         units.DASH if choice.device is None else _count(choice.device.instructions),
-        _joules(choice.energy_j),
+        _with_method(choice.energy_j, units.joules),
         _side(choice.server),
         units.count(choice.wire_bytes),
         units.DASH if choice.rates is None else rates_text(choice.rates),
@@ -126,8 +126,9 @@ def _count(figure: Figure) -> str:
     return units.DASH if figure.value is None else units.count(figure.value)
 
 
-def _joules(figure: Figure) -> str:
-    return units.DASH if figure.value is None else f"{units.joules(figure.value)} {figure.method}"
+def _with_method(figure: Figure, text: Callable[[float], str]) -> str:
+    """Return a figure whose method differs between choices."""
+    return units.DASH if figure.value is None else f"{text(figure.value)} {figure.method}"
 
 
 def rates_text(rates: Rates) -> str:
