@@ -1,11 +1,12 @@
 """Local, split and remote over emulated links: times against the model, and the rates at which split is best.
 
-The network is MobileNet 0.25 at 128x128 (int8, by Google's tools), cut where 41 % of its multiply-accumulates are done.
-The device is modelled: head and network wait for as long as a Cortex-M4 would take for the instructions that the
-emulated one counts, one a cycle. Packets, links, server and tail are real. Links are the relay, and where the kernel
-allows it two network namespaces with a token bucket.
+The network is MobileNet 0.25 at 128x128 (int8, by Google's tools), cut where 41 % of its multiply-accumulates are done;
+or any bundle for arm-m of a head and a tail. The device is modelled: head and network wait for as long as a Cortex-M4
+would take for the instructions that the emulated one counts, one a cycle. Packets, links, server and tail are real.
+Links are the relay, and where the kernel allows it two network namespaces with a token bucket.
 
     python -m benchmarks.split_link --data DATA [--priority] [--write]
+    python -m benchmarks.split_link --bundle BUNDLE --name NAME --about TEXT --emulators relay [--priority] [--write]
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from edge.link.model import Costs, Link, seconds
 from edge.serve.client import Client, Ends
 from edge.serve.tail import Tail
 from edge.split import cut_points
-from export.bundle_read import Bundle
+from export.bundle_read import Bundle, read_bundle
 from quant.formats import Array
 from quant.program import lower
 from quant.reference import fast_dot, run
@@ -54,6 +55,7 @@ FRAMES = 16
 #: Frames of a cell: as many as take so long, within these bounds.
 CELL_S, FEWEST, MOST = 8.0, 4, 9
 WAYS = ("split", "remote")
+EMULATORS = ("token bucket", "relay")
 DEADLINE_S = 60.0
 
 
@@ -70,19 +72,26 @@ class Sent:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="The folder with imagenet/.")
+    parser.add_argument("--data", type=Path, help="The folder with imagenet/.")
+    parser.add_argument("--bundle", type=Path, help="A bundle for arm-m with a head and a tail, instead of MobileNet.")
+    parser.add_argument("--name", default="split_link", help="Of the results' files.")
+    parser.add_argument(
+        "--about", default="MobileNet 0.25 at 128x128 (int8)", help="What the network is, for the table."
+    )
+    parser.add_argument("--emulators", default=",".join(EMULATORS), help="Which of them.")
     parser.add_argument("--priority", action="store_true", help="Measure as a real-time process: the machine is busy.")
     parser.add_argument("--write", action="store_true", help="Replace the committed results.")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = mobilenet(asked.data, Path(folder) / "bundle")
+        bundle = read_bundle(asked.bundle) if asked.bundle else mobilenet(asked.data, Path(folder) / "bundle")
         instructions = counted(bundle)
         if asked.priority:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-        found = measure(bundle, instructions)
+        found = measure(bundle, instructions, tuple(asked.emulators.split(",")))
     if asked.write:
-        record = {"environment": environment(), "priority": asked.priority, **found}
-        write_results("split_link", record, table(record))
+        facts = {"about": asked.about, "priority": asked.priority, "emulators": asked.emulators}
+        record = {"environment": environment(), **facts, **found}
+        write_results(asked.name, record, table(record))
 
 
 def mobilenet(data: Path, path: Path) -> Bundle:
@@ -108,7 +117,7 @@ def counted(bundle: Bundle) -> list[int]:
     return [count[0] for count in counts if count is not None]
 
 
-def measure(bundle: Bundle, instructions: list[int]) -> dict[str, Any]:
+def measure(bundle: Bundle, instructions: list[int], emulators: tuple[str, ...] = EMULATORS) -> dict[str, Any]:
     """Measure every cell on every emulator, and what the server takes without a link."""
     head_s, device_s = instructions[0] / CLOCK_HZ, sum(instructions) / CLOCK_HZ
     head, tail = bundle.parts
@@ -123,13 +132,12 @@ def measure(bundle: Bundle, instructions: list[int]) -> dict[str, Any]:
         answer_bytes=ways["split"].tail.answer.packet_bytes,
     )  # fmt: skip
     print(json.dumps(asdict(costs)), flush=True)
-    reason = cannot_shape()
-    rows: list[dict[str, Any]] = []
-    if reason is None:
-        rows += _cells("token bucket", bundle, ways, costs)
-    rows += _cells("relay", bundle, ways, costs)
+    reason = cannot_shape() if "token bucket" in emulators else None
+    able = [name for name in emulators if name == "relay" or reason is None]
+    rows = [row for name in able for row in _cells(name, bundle, ways, costs)]
     labels = len({int(k) for k in tail.outputs.reshape(len(tail.outputs), -1).argmax(axis=1)})
-    facts = {"instructions": instructions, "clock_hz": CLOCK_HZ, "board": BOARD, "labels": labels}
+    share = head.record.macs / (head.record.macs + tail.record.macs)
+    facts = {"instructions": instructions, "clock_hz": CLOCK_HZ, "board": BOARD, "labels": labels, "mac_share": share}
     return {**facts, "costs": asdict(costs), "no_token_bucket": reason, "results": rows}
 
 

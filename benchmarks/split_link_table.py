@@ -11,6 +11,14 @@ WIDTH = 140
 #: Must hold for links with a round trip of at least 20 ms.
 BOUND = 0.15
 
+_NO_BUCKET = " Frames here are smaller than a packet of the token bucket, which would let them through at once."
+_BUCKET = (
+    " The token bucket is the kernel's (tbf), both ways, between two network namespaces with packets of 600 bytes: "
+    "TCP's headers take 12 % more, and the bucket lets the first 620 bytes of a pause through at once; the model knows "
+    "neither. This kernel has no netem, so the delay there is the relay's, and TCP's slow start over a long way is in "
+    "none of these figures."
+)
+
 Key = tuple[str, float, float]
 
 
@@ -73,7 +81,7 @@ def _grid(emulator: str, cells: dict[Key, dict[str, dict[str, Any]]], costs: Cos
         if name != emulator:
             continue
         figures = " | ".join(
-            f"{cell[way]['measured_s'] * 1e3:.0f} | {cell[way]['model_s'] * 1e3:.0f} | {cell[way]['error']:+.1%}{more}"
+            f"{cell[way]['measured_s'] * 1e3:.1f} | {cell[way]['model_s'] * 1e3:.1f} | {cell[way]['error']:+.1%}{more}"
             for way, more in (("split", f" | {cell['split']['link_error']:+.1%}"), ("remote", ""))
         )
         best, wanted = measured_best(cell, costs), best_way(costs, Link(rate, trip))
@@ -107,17 +115,14 @@ def _about(record: dict[str, Any], costs: Costs) -> str:
     head, tail = record["instructions"]
     raised = "a real-time priority" if record["priority"] else "no raised priority"
     return (
-        "MobileNet 0.25 at 128x128 (int8), cut where 41 % of the multiply-accumulates are done: "
+        f"{record['about']}, cut where {record['mac_share']:.0%} of the multiply-accumulates are done: "
         f"{costs.cut_bytes} bytes cross, {costs.input_bytes} are the input, {costs.answer_bytes} come back. "
         "**The device is modelled:** it waits for as long as "
         f"{head:,} (head) and {head + tail:,} (all) instructions take, which the emulated {record['board']} counts, "
-        f"one a cycle at {record['clock_hz'] / 1e6:g} MHz: {costs.head_s * 1e3:.0f} and {costs.device_s * 1e3:.0f} ms. "
+        f"one a cycle at {record['clock_hz'] / 1e6:g} MHz: {costs.head_s * 1e3:.1f} and {costs.device_s * 1e3:.1f} ms. "
         f"Packets, links, server and tail are real and on one machine; client and server had {raised}, because it was "
         f"busy. Without a link the server took {costs.tail_s * 1e3:.1f} ms for the tail and "
         f"{costs.server_s * 1e3:.1f} ms for all, which the model takes as given. Every answer is "
         f"compared ({record['labels']} labels). Times are medians from the begin of the head to the answer. The relay "
-        "passes on bytes at the rate and delays them. The token bucket is the kernel's (tbf), both ways, between two "
-        "network namespaces with packets of 600 bytes: TCP's headers take 12 % more, and the bucket lets the "
-        "first 620 bytes of a pause through at once; the model knows neither. This kernel has no netem, so "
-        "the delay there is the relay's, and TCP's slow start over a long way is in none of these figures."
+        f"passes on bytes at the rate and delays them.{_BUCKET if 'token' in record['emulators'] else _NO_BUCKET}"
     )

@@ -187,7 +187,8 @@ def test_the_table_shows_where_split_is_best():
     assert best == ["local", "split", "remote"] == [best_way(costs, Link(rate, 0.05)) for _, rate, _ in cells]
     fields = {name: getattr(costs, name) for name in Costs.__dataclass_fields__}
     record = {"instructions": [1, 2], "clock_hz": 1e6, "board": "b", "labels": 3, "costs": fields, "results": rows}
-    text = table({**record, "no_token_bucket": "no tc", "priority": False})
+    about = {"about": "a net", "mac_share": 0.3, "emulators": "token bucket,relay"}
+    text = table({**record, "no_token_bucket": "no tc", "priority": False, **about})
     limits = break_even(costs, 0.05)
     assert "6 cells, 1 more than 15%" in text and "No token bucket here: no tc" in text
     assert f"from {limits.split_from / 1e6:.3f} to {limits.split_to / 1e6:.3f} Mbit/s" in text
