@@ -23,7 +23,7 @@ from benchmarks.exits_table import table
 from benchmarks.exits_train import BATCH, EPOCHS, RATE, SEEDS, VALIDATION, WIDTH, trained
 from benchmarks.results import environment, write_results
 from edge.data import load
-from edge.dataset import Dataset
+from edge.dataset import Dataset, with_held_out
 from edge.evaluate import inputs_of
 from edge.exits_bundle import (
     ExitJob,
@@ -31,7 +31,6 @@ from edge.exits_bundle import (
     Wish,
     exit_outputs,
     exit_spec,
-    held_out,
     quantise_exits,
 )
 from edge.gates.exits import exit_thresholds
@@ -121,8 +120,8 @@ def _float_logits(module: Any, images: Array, dataset: Dataset) -> tuple[FloatAr
 
 
 def _float(module: Any, dataset: Dataset) -> Row:
-    _, x, y = held_out(dataset, VALIDATION)
-    both = {"validation": (x, y), "test": (dataset.x_test, dataset.y_test)}
+    held = with_held_out(dataset, VALIDATION)[1]
+    both = {"validation": (held.x_test, held.y_test), "test": (dataset.x_test, dataset.y_test)}
     return {
         name: [float((one.argmax(axis=1) == truth).mean()) for one in _float_logits(module, images, dataset)]
         for name, (images, truth) in both.items()
@@ -143,14 +142,15 @@ class FloatScores:
 
 
 def _float_scores(module: Any, dataset: Dataset) -> FloatScores:
-    _, x, y = held_out(dataset, VALIDATION)
-    logits = _float_logits(module, x, dataset)
-    heat = tuple(fit_temperature(one, y) for one in logits)
+    held = with_held_out(dataset, VALIDATION)[1]
+    logits = _float_logits(module, held.x_test, dataset)
+    heat = tuple(fit_temperature(one, held.y_test) for one in logits)
     return FloatScores(heat, tuple(probabilities(one, t).max(axis=1) for one, t in zip(logits, heat, strict=True)))
 
 
 def _quantised(floats: FloatScores, path: Path, dataset: Dataset, scheme: str) -> Row:
-    training, x, y = held_out(dataset, VALIDATION)
+    training, held = with_held_out(dataset, VALIDATION)
+    x, y = held.x_test, held.y_test
     network = quantise_exits(load_onnx(path), training, How(parse_scheme(scheme)))
     validation, test = (
         exit_outputs(network, inputs_of(network.graph, dataset, images)) for images in (x, dataset.x_test)
@@ -182,7 +182,7 @@ def _point(one: Setting, test: ExitOutputs, truth: Array, reused: tuple[Rule, ..
 def _device(place: Path, path: Path, dataset: Dataset, rules: list[Row]) -> Row:
     """Write the bundle of the setting at half the MACs and run its C."""
     how = How(parse_scheme(SCHEMES[0]))
-    network = quantise_exits(load_onnx(path), held_out(dataset, VALIDATION)[0], how)
+    network = quantise_exits(load_onnx(path), with_held_out(dataset, VALIDATION)[0], how)
     chosen = tuple(Rule(**one) for one in rules)
     spec = exit_spec(network, chosen, dataset, ExitJob(how=how, wish=Wish(most_macs=ASKED), name="early"))
     bundle = write_bundle(place, spec, find_target("arm-m"), overwrite=True)

@@ -19,8 +19,7 @@ import numpy as np
 from benchmarks.exits_attention import AttentionNet, exit_macs
 from benchmarks.exits_train import BATCH, EPOCHS, VALIDATION, WIDTH
 from edge.data import load
-from edge.dataset import Dataset
-from edge.exits_bundle import held_out
+from edge.dataset import Dataset, with_held_out
 from edge.recipes.exits import ExitLoss, exit_loss
 from edge.train import Schedule, batches, repeatable
 from export.atomic import write_file
@@ -50,7 +49,8 @@ def attention_row(work: Path) -> dict[str, Any] | None:
 def _trained(dataset: Dataset, epochs: int) -> dict[str, Any]:
     import torch
 
-    training, x, y = held_out(dataset, VALIDATION)
+    training, held = with_held_out(dataset, VALIDATION)
+    x, y = held.x_test, held.y_test
     schedule = Schedule(epochs=epochs, batch=BATCH, rate=RATE, seed=SEED)
     steps, start = len(training.x_train) // BATCH * epochs, time.process_time()
     with repeatable(schedule):

@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edge.data import load
-from edge.dataset import Dataset
-from edge.exits_bundle import held_out
+from edge.dataset import Dataset, with_held_out
 from edge.models import exit_net
 from edge.recipes.exits import ExitLoss, train_exits
 from edge.train import Schedule
@@ -59,9 +58,9 @@ def trained(work: Path, dataset: Dataset, seed: int, epochs: int) -> tuple[Any, 
     if done.exists() and (record := json.loads(done.read_text()))["settings"] == settings:
         load_weights(module, weights)
         return module.eval(), dict(record)
-    training, x, y = held_out(dataset, VALIDATION)
+    _, held = with_held_out(dataset, VALIDATION)
     start = time.process_time()
-    accuracy = train_exits(module, replace(training, x_test=x, y_test=y), schedule, show=False)
+    accuracy = train_exits(module, held, schedule, show=False)
     record = {"validation_accuracy": accuracy, "train_cpu_s": time.process_time() - start, "settings": settings}
     save_weights(module, weights)
     write_file(done, json.dumps(record, indent=1).encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edge import evaluate
-from edge.dataset import Dataset, Images, Labels
+from edge.dataset import Dataset, with_held_out
 from edge.errors import EdgeError
 from edge.exit_parts import split_exits, stage_graphs
 from edge.exporting import choose_vectors, fitted, scheme_for
@@ -125,30 +125,15 @@ def write_exits(
         EdgeError: the graph is no network with exits, or the wish cannot be granted.
         ExportError: the target cannot express a part or decide by the score.
     """
-    training, x, y = held_out(dataset, job.validation)
+    training, kept = with_held_out(dataset, job.validation)
     how = replace(job.how, scheme=scheme_for(target, job.how.scheme))
     network = quantise_exits(joined, training, how)
-    validation = exit_outputs(network, evaluate.inputs_of(network.graph, dataset, x))
-    rules = chosen_rules(validation, y, job.wish, job.score)
+    validation = exit_outputs(network, evaluate.inputs_of(network.graph, dataset, kept.x_test))
+    rules = chosen_rules(validation, kept.y_test, job.wish, job.score)
     spec = exit_spec(network, rules, dataset, job)
     parts = tuple(fitted(part, target) for part in spec.parts)
     bundle = write_bundle(path, replace(spec, parts=parts), target, overwrite=overwrite)
-    return Exits(bundle, rules, figures(validation, rules, y))
-
-
-def held_out(dataset: Dataset, count: int) -> tuple[Dataset, Images, Labels]:
-    """Return the data set without its last `count` training images, and these with their labels.
-
-    Raises:
-        EdgeError: nothing would be left.
-    """
-    if not 2 <= count < len(dataset.x_train):
-        raise EdgeError(
-            f"{count} of the {len(dataset.x_train)} training images of '{dataset.name}' cannot be held out for "
-            "thresholds; allowed are 2 to one less than there are."
-        )
-    x, y = dataset.x_train, dataset.y_train
-    return replace(dataset, x_train=x[:-count], y_train=y[:-count]), x[-count:], y[-count:]
+    return Exits(bundle, rules, figures(validation, rules, kept.y_test))
 
 
 def quantise_exits(joined: Graph, training: Dataset, how: How) -> ExitNetwork:

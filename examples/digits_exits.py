@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from edge.data import load
-from edge.exits_bundle import ExitJob, Wish, held_out, write_exits
+from edge.dataset import with_held_out
+from edge.exits_bundle import ExitJob, Wish, write_exits
 from edge.models import exit_net
 from edge.onnx_file import to_onnx
 from edge.quantizing import How
@@ -35,7 +36,7 @@ def main(folder: Path, epochs: int = 10) -> None:
     data = load("digits")
     torch.manual_seed(0)
     net = exit_net.build(data.preprocess.shape, len(data.labels), 8)
-    training, _, _ = held_out(data, VALIDATION)
+    training, _ = with_held_out(data, VALIDATION)
     accuracy = train_exits(net, training, Schedule(epochs=epochs, batch=32, rate=0.1), show=False)
     print(f"last exit, float: {accuracy:.2%} of the test images right")
 

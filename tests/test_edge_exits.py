@@ -9,9 +9,10 @@ import pytest
 
 from edge import evaluate
 from edge.data import load
+from edge.dataset import with_held_out
 from edge.errors import EdgeError
 from edge.exit_parts import exit_sources, split_exits, stage_graphs
-from edge.exits_bundle import ExitJob, Wish, exit_macs, held_out, quantise_exits, write_exits
+from edge.exits_bundle import ExitJob, Wish, exit_macs, quantise_exits, write_exits
 from edge.gates.exits import geometric_shares
 from edge.gates.shares import RATIOS, ExitOutputs, exits_taken, figures, rules_for, temperatures
 from edge.quantizing import How
@@ -47,7 +48,7 @@ def net(data):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = exit_net.build(data.preprocess.shape, len(data.labels), 4)
-    training = held_out(data, HELD)[0]
+    training = with_held_out(data, HELD)[0]
     train_exits(module, training, Schedule(epochs=8, batch=32, rate=0.1), show=False)
     return module
 
@@ -64,7 +65,7 @@ def joined(net, data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quantised(joined, data):
-    return quantise_exits(joined, held_out(data, HELD)[0], HOW)
+    return quantise_exits(joined, with_held_out(data, HELD)[0], HOW)
 
 
 def seen(network, data, count=64):
@@ -196,7 +197,8 @@ def test_the_bundle_does_what_the_figures_say(tmp_path, joined, data):
     """Shares, accuracy and MACs by vectors of logits are those of the bundle's own parts, image by image."""
     job = ExitJob(how=HOW, wish=Wish(most_macs=0.5), validation=HELD)
     made = write_exits(tmp_path / "bundle", joined, data, job, find_target("arm-m"))
-    _, x, y = held_out(data, HELD)
+    held = with_held_out(data, HELD)[1]
+    x, y = held.x_test, held.y_test
     first = made.bundle.parts[0].graph
     codes = quantise_input(first.quant(first.input), evaluate.inputs_of(first, data, x))
     answers = defined_answers(made.bundle, codes)
@@ -224,7 +226,7 @@ def test_wishes_that_cannot_be_granted_are_refused(tmp_path, joined, data):
         with pytest.raises(EdgeError, match=message):
             write_exits(tmp_path / "bundle", joined, data, job, find_target("arm-m"))
     with pytest.raises(EdgeError, match="held out"):
-        held_out(data, len(data.x_train))
+        with_held_out(data, len(data.x_train))
     assert not (tmp_path / "bundle").exists()
 
 
@@ -237,7 +239,8 @@ def test_macs_of_an_exit_are_those_of_all_that_ran(quantised):
 
 
 def test_held_out_images_are_the_last_and_gone_from_training(data):
-    training, x, y = held_out(data, HELD)
+    training, held = with_held_out(data, HELD)
+    x, y = held.x_test, held.y_test
     assert len(training.x_train) + len(x) == len(data.x_train) and len(y) == HELD
     np.testing.assert_array_equal(np.concatenate([training.x_train, x]), data.x_train)
 
