@@ -63,11 +63,13 @@ def _compared(jobs: Sequence[nets.Job], whole: Dataset) -> Row:
     """Return the rows of every network, and the r that is chosen."""
     found = {share: _rows(jobs, whole, "gated", share, nets.gated) for share in nets.SHARES}
     found = {share: rows for share, rows in found.items() if len(rows) == len(jobs)}
+    chosen = _chosen(found)
     return {
         "plain": [_plain(job, whole) for job in jobs],
         "gated": {str(share): rows for share, rows in found.items()},
         "untrained": [share for share in nets.SHARES if share not in found],
-        "chosen_r": _chosen(found),
+        "chosen_r": chosen,
+        "at_zero": [_at_zero(job, whole, chosen) for job in jobs],
         "joint": _rows(jobs, whole, "joint", nets.MIDDLE, nets.joint),
         "constant": _rows(jobs, whole, "constant", nets.MIDDLE, nets.constant),
         "fitted": {str(share): _rows(jobs, whole, "fitted", share, nets.fitted) for share in nets.KNOB},
@@ -103,6 +105,14 @@ def _rows(jobs: Sequence[nets.Job], whole: Dataset, name: str, share: float, mak
         rows.append(json.loads(done.read_text()))
         print(name, share, job.seed, rows[-1]["accuracy"], flush=True)
     return rows
+
+
+def _at_zero(job: nets.Job, whole: Dataset, share: float) -> Row:
+    """Return the row of a gated network whose masks are logit > 0, as if the share kept had not been matched."""
+    net, rates = nets.gated(job, share), nets.rates(job, nets.dense(job), share)
+    for unit in net.gated():
+        unit.offset.zero_()
+    return _measured(job, whole, share, net, rates)
 
 
 def _measured(job: nets.Job, whole: Dataset, share: float, net: GatedNet, rates: Sequence[Any]) -> Row:

@@ -170,6 +170,9 @@ def main() -> None:
     for share in SHARES:
         for job in jobs:
             gated(job, share)
+    for share in KNOB:
+        for job in jobs:
+            fitted(job, share)
     for job in jobs:
         joint(job, MIDDLE)
     for job in jobs:

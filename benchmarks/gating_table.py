@@ -29,9 +29,15 @@ def markdown(record: Mapping[str, Any]) -> str:
     ]
     for share, rows in record["gated"].items():
         lines.append(_row(share, "predicted", rows, plain))
+    lines.append(_row(str(record["chosen_r"]), "predicted, at logit > 0", record["at_zero"], plain))
     for name, what in (("joint", "predicted, trained jointly"), ("constant", "the same for all images")):
         if record[name]:
             lines.append(_row(str(record["settings"]["middle"]), what, record[name], plain))
+    lines += [
+        "",
+        "Estimates come from the dense network of the same seed. Predicted masks are at the offset that keeps the "
+        "estimated share of channels on training images; the joint training has none, its masks are logit > 0.",
+    ]
     lines += ["", "The knob before any fine-tune: the dense network and its predictors, nothing else.", "", *HEAD]
     lines += [
         _row(share, "predicted, backbone as it was", rows, plain) for share, rows in record["fitted"].items() if rows
@@ -128,7 +134,20 @@ def _verdicts(record: Mapping[str, Any], goals: Mapping[str, float]) -> list[str
                 f"- at most {goals['points']:g} point below the {name}: {_met(change >= -goals['points'])}, "
                 f"{change:+.2f} points{over}"
             )
+    lines += _against_constant(record)
     return [*lines, f"- predictor mask accuracy at least 85 %: {_met(accuracy >= 0.85)}, {100 * accuracy:.1f} %"]
+
+
+def _against_constant(record: Mapping[str, Any]) -> list[str]:
+    """Return whether choosing by image beats pruning as many channels for good."""
+    share, constant = str(record["settings"]["middle"]), record["constant"]
+    by_seed = {row["seed"]: row["accuracy"] for row in record["gated"].get(share, ())}
+    changes = [100 * (by_seed[row["seed"]] - row["accuracy"]) for row in constant if row["seed"] in by_seed]
+    if not changes:
+        return []
+    ends = f"{min(changes):+.2f} to {max(changes):+.2f}"
+    wins = "better" if min(changes) > 0 else "**not better**" if np.mean(changes) <= 0 else "not better for every seed"
+    return [f"- masks by image against as many channels pruned for good (r = {share}): {wins}, {ends} points"]
 
 
 def _met(holds: bool) -> str:
@@ -156,7 +175,11 @@ def _time(record: Mapping[str, Any]) -> list[str]:
     ]
     for row in record["time"]:
         pixels = row["side"] ** 2
-        name = "as trained" if row["width"] == 1 else f"{row['width']} times as wide, {pixels} times the pixels"
+        name = (
+            "as trained"
+            if row["width"] == 1
+            else f"{row['width']} times as wide" + (f", {pixels} times the pixels" if pixels > 1 else "")
+        )
         lines.append(
             f"| {name} | {row['dense_macs']:,} | {row['mac_ratio']:.1%} | {1e6 * row['dense_s']:.0f} us | "
             f"{1e6 * row['skipping_s']:.0f} us | {row['time_ratio']:.1%} |"

@@ -122,7 +122,8 @@ def _match(unit: Any, seen: torch.Tensor, share: float) -> None:
     """Move the offset so that the predictor keeps this share of the channels.
 
     A predictor that is right as often as possible keeps what is a target in more than half of all cases. Summed up that
-    is more than the targets are, as most channels mostly are targets: without this, the estimate would be too low.
+    is more than the targets are, as most channels mostly are targets. Fine-tuning works the other way: it concentrates
+    the mass in fewer channels. Without this, the estimate would miss by what is left of the two.
     """
     with torch.no_grad():
         scores = unit.predictor(seen).flatten().numpy()
