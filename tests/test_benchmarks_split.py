@@ -10,7 +10,10 @@ from tests.head_client import missing
 from tests.networks import DATA
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet20" else name for name in NETWORKS]
+
+
+@pytest.fixture(scope="module", params=SLOW)
 def case(request):
     if not (DATA / "cifar10").exists() or not (DATA / "kws").exists():
         pytest.skip("the data folder with cifar10/ and kws/ is not beside this checkout")
