@@ -46,12 +46,11 @@ def table(rows: list[dict[str, Any]], accurate: list[dict[str, Any]], shared: li
         "",
         *_verdicts(accurate),
         "",
-        "With either, what the threshold won on the held-out images it does not win on the test images: it is the best "
-        "of two thousand there."
+        "With either, what is won on the held-out images is not won on the test images."
         if _lost(rows, accurate)
         else "",
         "",
-        "So this was measured after them: the threshold asks the second network for "
+        "So this was tried after them: the threshold asks the second network for "
         f"{MOST_SHARE:.0%} of the held-out images and",
         "looks at no label; pair and order are those that are the most accurate on the held-out images with it:",
         "",
@@ -59,6 +58,10 @@ def table(rows: list[dict[str, Any]], accurate: list[dict[str, Any]], shared: li
         *(_line(row, plain=False) for row in shared),
         "",
         *_verdicts(shared),
+        "",
+        "So it is not the choice of the threshold: the surer answer is right no more often than the better network's."
+        if np.mean([_gain(row) for row in shared]) < GAIN
+        else "",
         "",
         f"The C of the bundles (`NAME_invoke` on this machine) answered {answered:,} images, {differing} of them",
         "otherwise than the definition.",
@@ -93,13 +96,13 @@ def _verdicts(rows: list[dict[str, Any]]) -> list[str]:
     gains, shares = [_gain(row) for row in rows], [100 * row["post_check"]["second_share"] for row in rows]
     against = [100 * (row["post_check"]["accuracy"] - row["equal_macs"]["accuracy"]) for row in rows]
     met = np.mean(gains) >= GAIN and max(shares) <= 100 * SHARE
-    every = min(gains) >= GAIN and max(shares) <= 100 * SHARE
+    reached = sum(gain >= GAIN and share <= 100 * SHARE for gain, share in zip(gains, shares, strict=True))
     winner = "the cascade" if np.mean(against) > 0 else "the single network"
     verdict = "met" if met else f"missed by {GAIN - np.mean(gains):.2f} points"
     return [
         f"- gain of the post-check over the better network of its pair: {_spread(gains, '+.2f')} points, second asked "
         f"{_spread(shares, '.1f')} %. Asked for: at least {GAIN} points at no more than {SHARE:.0%}: **{verdict}** "
-        f"on average, {'in every seed' if every else 'not in every seed'}",
+        f"on average, reached in {reached} of {len(rows)} seeds",
         f"- against one network of the same mean cost: {_spread(against, '+.2f')} points; on average {winner} wins",
     ]
 
