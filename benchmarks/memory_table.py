@@ -31,7 +31,8 @@ def table(rows: list[dict[str, Any]], settings: dict[str, Any]) -> str:
         "next one does. Sums of wall time, on a machine that was busy with other work, and of CPU time; least to",
         "most of the seeds in brackets. The ResNet-8 is trained on 10,000 images once: it is here for its size.",
         "",
-        "| network | MACs, seed 0 | inputs timed, each seed | hash | CPU ms without, with | wall time saved | CPU time saved |",
+        "| network | MACs, seed 0 | inputs timed, each seed | hash | CPU ms without, with | wall time saved | "
+        "CPU time saved |",
         "|---|---|---|---|---|---|---|",
         *(_times(net, name, rows) for net in first["times"] for name in hashes),
         "",
