@@ -9,7 +9,6 @@ from edge.split import cut_points
 from tests.head_client import missing
 from tests.networks import DATA
 
-
 SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "resnet20" else name for name in NETWORKS]
 
 
