@@ -9,6 +9,7 @@ import click
 from devices.errors import DeviceError
 from edge.commands import (
     bundle,
+    cascade,
     convert,
     diagnose,
     dynamic,
@@ -41,6 +42,7 @@ COMMANDS = (
     convert.convert,
     model.export,
     exits.exits,
+    cascade.cascade,
     lint.lint,
     package.package,
     bundle.verify,

@@ -52,6 +52,22 @@ def load_model(model: str, weights: Path | None = None, shape: tuple[int, int, i
     )
 
 
+def load_model_file(model: str) -> Graph:
+    """Load a model where several are taken at once, so that there is no place for a factory's weights.
+
+    Raises:
+        EdgeError: as `load_model`; or it is a factory: says how to make a file of it.
+        QuantError: the file cannot be imported.
+    """
+    known = (*FILES, BINARY_SUFFIX, SUFFIX)
+    if ":" in model and Path(split_subnet(model)[0]).suffix not in known:
+        raise EdgeError(
+            f"'{model}' is a factory; files are taken here. Make one: edgemill quantize {model} --weights FILE "
+            "--scheme w8a8 --calib DATA -o OUT.graph"
+        )
+    return load_model(model)
+
+
 def _from_file(path: Path) -> Graph:
     if not path.is_file():
         raise EdgeError(f"there is no file '{path}'.")

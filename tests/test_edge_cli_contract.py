@@ -34,6 +34,7 @@ READING = (
     "eval",
     "dynamic",
     "exits",
+    "cascade",
     "compare",
     "gate",
     "runs",
@@ -44,7 +45,7 @@ READING = (
     "models",
     "recipes",
 )
-WRITING = ("quantize", "finetune", "convert", "dynamic", "exits", "export", "lint", "package", "report")
+WRITING = ("quantize", "finetune", "convert", "dynamic", "exits", "cascade", "export", "lint", "package", "report")
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()

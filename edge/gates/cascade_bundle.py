@@ -61,11 +61,15 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Cascade:
-    """A cascade ready to be written, both temperatures, and what it does on the held-out images."""
+    """A cascade ready to be written, both temperatures, and what it does on the held-out images.
+
+    `alone` is the accuracy of each network by itself on the same images.
+    """
 
     spec: BundleSpec
     temperatures: tuple[float, float]
     figures: CascadeFigures
+    alone: tuple[float, float]
 
 
 def cascade_spec(
@@ -109,7 +113,8 @@ def cascade_spec(
     )
     labels, combine = output_labels(first, held_out), SURER if wish.post_check else COMBINATIONS[0]
     spec = BundleSpec(name, scheme, held_out.preprocess, labels, parts, postprocess="softmax", combine=combine)
-    return Cascade(spec, (a.temperature, b.temperature), found)
+    alone = float(a.member.right.mean()), float(b.member.right.mean())
+    return Cascade(spec, (a.temperature, b.temperature), found, alone)
 
 
 def in_steps(member: Member, score: str) -> Member:
