@@ -9,13 +9,14 @@ images after quantisation. Each finished training is kept in FOLDER, so a second
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.cascade_nets import POOL
+from benchmarks.cascade_nets import EQUALS, POOL, Net
 from benchmarks.cascade_pair import (
     CALIBRATION,
     MOST_SHARE,
@@ -49,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(1)
     full = load("fashion-mnist")
     validation = with_held_out(full, HELD_OUT)[1]
-    settings = {
+    settings: dict[str, Any] = {
         "networks": {"epochs": EPOCHS, "batch": BATCH, "rate": RATE, "held_out": HELD_OUT},
         "quantisation": {"scheme": SCHEME, "preset": PRESET, "calibration": CALIBRATION},
         "cascade": {"score": SCORE, "most_share": MOST_SHARE},
@@ -63,28 +64,41 @@ def main() -> None:
         ]
         for name, run in kinds
     )
+    alike = {**settings, "pool": {net.name: net.summary for net in EQUALS}}
+    equals = [
+        kept_row(options.work / f"equals-{seed}.json", alike, partial(run_equals, options.work, validation, full, seed))
+        for seed in options.seeds
+    ]
     record = {"environment": environment(), "settings": settings, "results": rows, "accurate_pairs": accurate}
-    write_results("cascade", {**record, "by_share": shared}, table(rows, accurate, shared))
+    results = {**record, "by_share": shared, "equals": equals, "equals_pool": alike["pool"]}
+    write_results("cascade", results, table(rows, accurate, shared, equals))
 
 
-def run_seed(work: Path, validation: Dataset, full: Dataset, seed: int) -> dict[str, Any]:
-    """Return everything about one seed."""
-    found = pool(work, validation, full, seed)
+def run_equals(work: Path, validation: Dataset, full: Dataset, seed: int) -> dict[str, Any]:
+    """Return the figures of one seed for the pool of equally good networks."""
+    return run_seed(work, validation, full, seed, EQUALS, "equals-")
+
+
+def run_seed(
+    work: Path, validation: Dataset, full: Dataset, seed: int, nets: Sequence[Net] = POOL, mark: str = ""
+) -> dict[str, Any]:
+    """Return everything about one seed; `mark` goes into the names of its bundles."""
+    found = pool(work, validation, full, seed, nets)
     chosen = pairs(found)
     record = {"seed": seed, "pool": _singles(found, validation), "complementarity": complements(found)}
     pair = chosen["paper"]
     first, second, cascade = ordered(found, pair, validation, post_check=True)
-    checked = measured(cascade, full, work / f"bundle-{seed}")
+    checked = measured(cascade, full, work / f"bundle-{mark}{seed}")
     plain_first, plain_second, plain = ordered(found, pair, validation, post_check=False)
     better = max(pair, key=lambda name: found.held_out[name].member.right.mean())
-    net = next(net for net in POOL if net.name == better)
+    net = next(net for net in nets if net.name == better)
     return record | {
         "pair": [first, second],
         "pair_by_code": list(chosen["code"]),
         "post_check": checked,
         "without_post_check": {
             "pair": [plain_first, plain_second],
-            **measured(plain, full, work / f"bundle-plain-{seed}"),
+            **measured(plain, full, work / f"bundle-plain-{mark}{seed}"),
         },
         "best_single": max(float(found.test[name].member.right.mean()) for name in pair),
         "equal_macs": single(work, net, checked["macs"], validation, full, seed),
@@ -96,7 +110,7 @@ def run_accurate(work: Path, validation: Dataset, full: Dataset, seed: int, by_s
 
     With `by_share` thresholds ask the second network for MOST_SHARE of the held-out images.
     """
-    found = pool(work, validation, full, seed)
+    found = pool(work, validation, full, seed, POOL)
     wish = Wish(score=SCORE, most_share=MOST_SHARE, by_share=by_share)
     first, second = most_accurate_pair(found, wish)
     cascade = cascade_spec(found.graphs[first], found.graphs[second], validation, wish)

@@ -1,4 +1,4 @@
-"""The pool of small networks that pairs for a cascade are chosen from, and single networks of any cost beside them."""
+"""The pools of small networks that pairs for a cascade are chosen from, and single networks of any cost beside them."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def wide_kernels(seed: int, width: int) -> Any:
     return strided.build(SHAPE[0], CLASSES, layers, seed=seed)
 
 
+def patches(seed: int, width: int) -> Any:
+    """A 7x7 convolution of stride 4, then a 3x3: edges and details are gone behind the first."""
+    return strided.build(SHAPE[0], CLASSES, (Layer(3 * width, 4, 7), Layer(6 * width)), seed=seed)
+
+
 def residual(seed: int, width: int) -> Any:
     """A strided stem and two narrow residual stacks."""
     with torch.random.fork_rng(devices=[]):
@@ -67,6 +72,13 @@ POOL = (
     Net("chain", "three 3x3 convolutions, 16 to 64 channels", 16, chain),
     Net("wide-kernels", "5x5 convolutions, 12 to 64 channels", 12, wide_kernels),
     Net("residual", "two residual stacks, 12 to 48 channels", 12, residual),
+    Net("tiny", "three 3x3 convolutions, 8 to 32 channels, images mirrored at random", 8, chain, MIRRORED),
+)
+#: Smaller ones, which are about equally good: where one is much better, asking the other adds little.
+EQUALS = (
+    Net("chain", "three 3x3 convolutions, 8 to 32 channels", 8, chain),
+    Net("wide-kernels", "5x5 convolutions, 5 to 26 channels", 5, wide_kernels),
+    Net("patches", "a 7x7 convolution of stride 4, then a 3x3, 24 and 48 channels", 8, patches),
     Net("tiny", "three 3x3 convolutions, 8 to 32 channels, images mirrored at random", 8, chain, MIRRORED),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cascade_nets import POOL, SHAPE, Net, built
+from benchmarks.cascade_nets import SHAPE, Net, built
 from benchmarks.cascade_train import trained
 from edge.calibration import calibration_inputs
 from edge.dataset import Dataset
@@ -51,9 +51,9 @@ class Pool:
     float_accuracy: Mapping[str, float]
 
 
-def pool(work: Path, validation: Dataset, full: Dataset, seed: int) -> Pool:
+def pool(work: Path, validation: Dataset, full: Dataset, seed: int, nets: Sequence[Net]) -> Pool:
     """Train or load the networks of a seed, quantise them, and ask them."""
-    modules = {net.name: trained(work, net, validation, seed) for net in POOL}
+    modules = {net.name: trained(work, net, validation, seed) for net in nets}
     graphs = {name: quantised(module, name, validation, seed) for name, module in modules.items()}
     held = {name: _asked(graph, validation) for name, graph in graphs.items()}
     test = {name: _asked(graph, full, held[name].temperature) for name, graph in graphs.items()}

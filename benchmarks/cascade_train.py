@@ -1,4 +1,4 @@
-"""Train the pool of small networks on Fashion-MNIST, and single networks of a wanted cost; each is kept as a file.
+"""Train the pools of small networks on Fashion-MNIST, and single networks of a wanted cost; each is kept as a file.
 
 python -m benchmarks.cascade_train [--work FOLDER] [--seeds 0 1 2]
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.cascade_nets import POOL, Net, built
+from benchmarks.cascade_nets import EQUALS, POOL, Net, built
 from benchmarks.kept import kept
 from edge.data import load
 from edge.dataset import Dataset, with_held_out
@@ -32,7 +32,7 @@ def main() -> None:
     torch.set_num_threads(1)
     validation = with_held_out(load("fashion-mnist"), HELD_OUT)[1]
     for seed in options.seeds:
-        for net in POOL:
+        for net in (*POOL, *EQUALS):
             trained(options.work, net, validation, seed)
 
 
