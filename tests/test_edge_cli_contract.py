@@ -35,6 +35,7 @@ READING = (
     "dynamic",
     "exits",
     "cascade",
+    "filter",
     "compare",
     "gate",
     "runs",
@@ -45,7 +46,19 @@ READING = (
     "models",
     "recipes",
 )
-WRITING = ("quantize", "finetune", "convert", "dynamic", "exits", "cascade", "export", "lint", "package", "report")
+WRITING = (
+    "quantize",
+    "finetune",
+    "convert",
+    "dynamic",
+    "exits",
+    "cascade",
+    "filter",
+    "export",
+    "lint",
+    "package",
+    "report",
+)
 LISTS = ("formats", "targets", "boards", "models", "recipes")
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "sklearn", "rich", "numpy")
 README = (ROOT / "README.md").read_text()

@@ -40,7 +40,7 @@ def quantise_branch(stem: Graph, branch: Graph, scheme: Scheme, calibration: Arr
             f"'{stem.name}' gives {list(stem.shape(stem.output)[1:])}."
         )
     values = check_calibration(prepared, stem_values(stem, calibration))
-    ranges = {**scheme_ranges(prepared, scheme, values), prepared.input: _limits(given)}
+    ranges = {**scheme_ranges(prepared, scheme, values), prepared.input: _limits(given, scheme.symmetric)}
     laid = lay_out(prepared, scheme, ranges)
     made = laid.quant(laid.input)
     if made.format != given.format or made.zero != given.zero or not np.isclose(made.scale[0], given.scale[0], 1e-5):
@@ -63,9 +63,11 @@ def stem_values(stem: Graph, x: Array) -> Array:
     return dequantise(stem.quant(stem.output), made)
 
 
-def _limits(quant: Quant) -> tuple[float, float]:
-    """Return the range that the codes of a number format span."""
+def _limits(quant: Quant, symmetric: bool) -> tuple[float, float]:
+    """Return the range that the codes of a number format span; a symmetric scheme leaves out the lowest code."""
     fmt, scale = quant.format, quant.scale[0]
     if fmt.is_minifloat:
         return -scale * fmt.max, scale * fmt.max
+    if symmetric:
+        return -scale * fmt.max_ordinal, scale * fmt.max_ordinal
     return (fmt.min_ordinal - quant.zero) * scale, (fmt.max_ordinal - quant.zero) * scale
