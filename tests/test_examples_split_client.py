@@ -14,15 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.evaluate import code_labels
 from edge.link.codec import to_packet
 from edge.link.wire import Kind, Packet, encode
 from edge.serve.head import open_head
-from edge.serve.tail import open_tail
+from edge.serve.tail import local_of, open_tail
 from export.bundle import write_bundle
 from export.targets import find_target
 from quant.program import lower
 from quant.reference import fast_dot, quantise_input, run
-from tests.dynamic_bundles import filtered
+from tests.dynamic_bundles import exits, filtered
 from tests.head_client import MACHINES, answers, built, frames_of, missing, parsed, read_codes
 from tests.served import served
 from tests.serving import ends_of, serving, split_bundle
@@ -186,6 +187,43 @@ def test_what_a_filter_drops_is_neither_sent_nor_answered(tmp_path, machine):
     assert [line.answered_by for line in lines] == ["local" if sent else "filter" for sent in crossing.sent]
     np.testing.assert_array_equal(codes, wanted)
     assert 0 < crossing.sent.sum() < len(frames) and len({row.tobytes() for row in wanted}) > 5
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("drops", [False, True])
+def test_a_small_local_tail_settles_what_it_is_sure_of_and_answers_for_a_server_that_is_gone(tmp_path, machine, drops):
+    if missing(machine) is not None:
+        pytest.skip(missing(machine))
+    spec = with_filter(exits()) if drops else exits()
+    made = write_bundle(tmp_path / "bundle", spec, find_target("arm-m"))
+    command, frames = built(tmp_path, made.path, machine), made.parts[0].inputs
+    crossing, here = open_head(made)(frames), local_of(made)
+    rest = made.parts[-1].graph
+    wanted = run(lower(rest), crossing.codes[crossing.sent], fast_dot)[rest.output]
+    small, large = code_labels(here.graph, crossing.answers), code_labels(rest, wanted)
+    expected = {True: small.copy(), False: small}
+    expected[True][crossing.sent] = large
+    silent = ~crossing.sent & ~crossing.settled
+    with served(made.path) as server:
+        for up, port in ((True, server.port), (False, 1)):
+            lines, codes = answers(command, made, port, frames_of(frames), tmp_path, "-d", "20000")
+            who = np.where(silent, "filter", np.where(crossing.sent & up, "server", "local"))
+            assert [line.answered_by for line in lines] == who.tolist()
+            assert [line.label for line in lines] == [
+                "-" if silent[k] else made.manifest.labels[label] for k, label in enumerate(expected[up])
+            ]
+            assert [line.reason == "sure here" for line in lines] == crossing.settled.tolist()
+            assert [line.sent_bytes > 0 for line in lines] == (crossing.sent & up).tolist()
+            np.testing.assert_array_equal(codes, wanted if up else wanted[:0])
+        assert server.stop()["answered"] == crossing.sent.sum()
+    assert crossing.sent.any() and crossing.settled.any() and silent.any() == drops
+    assert len(set(small[crossing.settled].tolist())) > 1 and (small[crossing.sent] != large).any()
+
+
+def with_filter(bundle):
+    """The bundle with a filter before its exit."""
+    stage, leave, rest = bundle.parts
+    return replace(bundle, parts=(stage, filtered(0.3).parts[1], replace(leave, source=stage.name), rest))
 
 
 @pytest.mark.parametrize(

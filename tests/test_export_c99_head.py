@@ -1,9 +1,10 @@
-"""A filter before the link in C: what is dropped makes no packet, what is sent is the packet that Python makes."""
+"""Rules before the link in C: what is dropped or settled makes no packet, what is sent is the packet Python makes."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from edge.serve.head import open_head
 from edge.serve.tail import digest_of
 from export.bundle import write_bundle
 from export.c99.layout import to_c
+from export.rule import rule
 from export.targets import find_target
 from tests.dynamic_bundles import cascade, exits, filtered
 
@@ -22,7 +24,8 @@ COMPILERS = (
     ("host", ("gcc", *FLAGS, "-fsanitize=address,undefined"), ()),
     ("aarch64", ("aarch64-linux-gnu-gcc", *FLAGS, "-static"), ("qemu-aarch64",)),
 )
-#: Frames in; for each one byte, 1 where it is sent, and its packet behind that.
+#: Frames in; for each one byte, 1 where it is sent, and its packet behind that. With a local tail, before the packet of
+#: what is not dropped, its label, part and codes.
 MAIN = """
 #include <stdio.h>
 #include "toy.h"
@@ -37,9 +40,23 @@ int main(void)
     uint64_t frame = 0;
     if (toy_init(&network, arena, sizeof arena) != TOY_OK || fread(digest, sizeof digest, 1, stdin) != 1) return 2;
     while (fread(input, sizeof input, 1, stdin) == 1) {
-        int sent = toy_head(&network, input, &codes);
+#ifdef TOY_HEAD_SETTLED
+        toy_answer_t local;
+        int sent = toy_head(&network, input, &codes, &local);
         putchar(sent);
         if (sent) {
+            putchar((int)local.label);
+            putchar((int)local.part);
+            fwrite(local.codes, TOY_LABELS, 1, stdout);
+        } else if (local.part != TOY_DROPPED || local.label != -1 || local.codes != NULL) {
+            return 3;
+        }
+        if (sent == TOY_HEAD_SETTLED && codes != NULL) return 4;
+#else
+        int sent = toy_head(&network, input, &codes);
+        putchar(sent);
+#endif
+        if (sent == 1) {
             toy_link_request(codes, digest, ++frame, packet);
             fwrite(packet, sizeof packet, 1, stdout);
         }
@@ -49,34 +66,64 @@ int main(void)
 """
 
 
-@pytest.mark.parametrize("compiler", COMPILERS, ids=[c[0] for c in COMPILERS])
-def test_c_drops_and_sends_what_python_does(tmp_path, compiler):
+def with_filter():
+    """A stage, an exit, a filter behind it, and the rest."""
+    stage, leave, rest = exits().parts
+    return replace(exits(), parts=(stage, leave, replace(filtered(0.3).parts[1], source="stage"), rest))
+
+
+def surer():
+    """An exit before the link, and the surer of it and the tail answers."""
+    made = exits()
+    last = replace(made.parts[2], after=rule("max_probability", -np.inf))
+    return replace(made, parts=(*made.parts[:2], last), combine="surer")
+
+
+def two_exits():
+    """Two exits that read what the tail reads."""
+    stage, leave, rest = exits().parts
+    return replace(exits(), parts=(stage, leave, replace(leave, name="other", source="stage"), rest))
+
+
+def run_c(bundle, folder, compiler, codes):
+    """What the program prints for frames."""
     _, command, emulator = compiler
     if shutil.which(command[0]) is None or (emulator and shutil.which(emulator[0]) is None):
         pytest.skip(f"{command[0]} or its emulator is not installed")
-    bundle = write_bundle(tmp_path / "bundle", filtered(), find_target("arm-m"))
-    (tmp_path / "main.c").write_text(MAIN)
+    (folder / "main.c").write_text(MAIN)
     sources = [bundle.path / "toy.c", bundle.path / "toy_link.c"]
     sources += [part.folder / name for part in bundle.parts for name in part.record.facts["sources"]]
     places = [f"-I{bundle.path}", *(f"-I{part.folder}" for part in bundle.parts)]
-    subprocess.run([*command, *places, "main.c", *map(str, sources), "-o", "program"], cwd=tmp_path, check=True)
+    subprocess.run([*command, *places, "main.c", *map(str, sources), "-o", "program"], cwd=folder, check=True)
+    given = digest_of(bundle) + to_c(codes).tobytes()
+    return subprocess.run([*emulator, "./program"], cwd=folder, input=given, capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("compiler", COMPILERS, ids=[c[0] for c in COMPILERS])
+@pytest.mark.parametrize("made", [filtered, exits, with_filter])
+def test_c_drops_settles_and_sends_what_python_does(tmp_path, compiler, made):
+    bundle = write_bundle(tmp_path / "bundle", made(), find_target("arm-m"))
     digest, codes = digest_of(bundle), bundle.parts[0].inputs
-    done = subprocess.run(
-        [*emulator, "./program"], cwd=tmp_path, input=digest + to_c(codes).tobytes(), capture_output=True, check=True
-    )
-    made, request = open_head(bundle)(codes), codec_of(bundle.parts[-1].record.input)
+    told = run_c(bundle, tmp_path, compiler, codes)
+    crossing, request = open_head(bundle)(codes), codec_of(bundle.parts[-1].record.input)
     wanted, frame = b"", 0
-    for crossing, sent in zip(made.codes, made.sent.tolist(), strict=True):
-        wanted += bytes([sent])
+    for k, sent in enumerate(crossing.sent.tolist()):
+        settled = bool(crossing.settled[k])
+        wanted += bytes([2 if settled else sent])
+        if crossing.answers is not None and (sent or settled):
+            answer = crossing.answers[k]
+            wanted += bytes([int(answer.argmax()), 1]) + answer.tobytes()
         if sent:
             frame += 1
-            wanted += encode(to_packet(request, crossing, kind=Kind.REQUEST, digest=digest, frame=frame))
-    assert done.stdout == wanted
-    assert 0 < made.sent.sum() < len(codes) and len(np.unique(made.codes[made.sent])) > 5
+            wanted += encode(to_packet(request, crossing.codes[k], kind=Kind.REQUEST, digest=digest, frame=frame))
+    assert told == wanted
+    assert 0 < crossing.sent.sum() < len(codes) and len(np.unique(crossing.codes[crossing.sent])) > 5
+    assert crossing.settled.any() == (made is not filtered)
+    assert (~crossing.sent & ~crossing.settled).any() == (made is not exits)
 
 
-@pytest.mark.parametrize("made", [exits, cascade])
-def test_where_a_part_before_the_last_answers_there_is_no_link(tmp_path, made):
+@pytest.mark.parametrize("made", [cascade, surer, two_exits])
+def test_what_is_no_local_tail_makes_no_link(tmp_path, made):
     bundle = write_bundle(tmp_path / "bundle", made(), find_target("arm-m"))
     assert not (bundle.path / "toy_link.c").exists()
     assert "toy_head(" not in (bundle.path / "toy.h").read_text()

@@ -3,8 +3,9 @@
      head_client [-r] [-d MS] [-o FILE] HOST PORT < FRAMES
    FRAMES are input codes, rows then columns then channels; with -r raw values (pixels). A line for each frame holds its
    number, the label, who answered, the bytes sent, the milliseconds from the head's output to the answer, and why the
-   server did not answer. A frame that a filter drops has no label and sends nothing. FILE gets the output codes of the
-   others. */
+   server did not answer. A frame that a filter drops has no label and sends nothing; one that a small local tail is sure
+   of is answered here and sends nothing. FILE gets the tail's output codes of what the server answered and of what the
+   same tail answered here, but none of a small local tail, whose codes have another scale. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <stdio.h>
@@ -98,28 +99,29 @@ static int ask(connection_t *server, const cut_t *cut, uint64_t frame, uint64_t 
     return -1;
 }
 
-/* Answer one frame, by the server or here. Returns 1, or 0 where a filter dropped it. */
+/* Answer one frame, by the server or here. Returns whether `output` holds the codes of the answer. */
 static int answer(connection_t *server, uint64_t frame, uint64_t deadline_us)
 {
     uint64_t begin_us;
     size_t sent = 0;
     const cut_t *cut;
-    int away;
-    if (!network_head(input, &cut)) {
+    int here = 1, label;
+    const int found = network_head(input, &cut);
+    if (found == HEAD_DROPPED) {
         printf("%lu\t-\tfilter\t0\t0.000\tnothing to see\n", (unsigned long)frame);
         fflush(stdout);
         return 0;
     }
     begin_us = connection_now_us();
-    reason[0] = '\0';
-    away = ask(server, cut, frame, begin_us + deadline_us, &sent);
-    if (away) {
-        network_tail(cut, output);
+    strcpy(reason, found == HEAD_SETTLED ? "sure here" : "");
+    if (found == HEAD_SENDS) {
+        here = ask(server, cut, frame, begin_us + deadline_us, &sent);
     }
-    printf("%lu\t%s\t%s\t%lu\t%.3f\t%s\n", (unsigned long)frame, network_label(output), away ? "local" : "server",
+    label = here ? network_local(cut, output) : network_classify(output);
+    printf("%lu\t%s\t%s\t%lu\t%.3f\t%s\n", (unsigned long)frame, network_labels[label], here ? "local" : "server",
            (unsigned long)sent, (double)(connection_now_us() - begin_us) / 1e3, reason);
     fflush(stdout);
-    return 1;
+    return !here || LOCAL_HAS_CODES;
 }
 
 /* Read the next frame. Returns 1, 0 at the end, -1 where it is cut short. */

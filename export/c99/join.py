@@ -29,6 +29,16 @@ _HEAD_DECLARATION = """
 /* Run what stands before the link. Returns 1, and `codes` is what the tail elsewhere reads, ready for
    @name@_link_request; 0 where a filter dropped the frame: nothing is to be sent. */
 int @name@_head(const @name@_t *network, const @name@_input_t *input, const void **codes);"""
+#: The same where one of the parts before the link is a small local tail.
+_LOCAL_DECLARATION = """
+
+#define @NAME@_HEAD_SETTLED 2
+
+/* Run what stands before the link. Returns 1, and `codes` is what the tail elsewhere reads, ready for
+   @name@_link_request, and `local` what the local tail answers where the other one does not; @NAME@_HEAD_SETTLED where
+   the local tail is sure: `local` is the answer, nothing is to be sent; 0 where a filter dropped the frame. */
+int @name@_head(const @name@_t *network, const @name@_input_t *input, const void **codes,
+    @name@_answer_t *local);"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +69,21 @@ def write_joint(joint: Joint, folder: Path) -> None:
 
 
 def sends(joint: Joint) -> bool:
-    """Whether a link can stand before the last part: it reads another one, and no part before it answers."""
-    names, rules = [part.name for part in joint.parts], [part.after for part in joint.parts]
+    """Whether a link can stand before the last part: it reads another one, and at most one part before it answers.
+
+    That one is a small local tail: it reads what the tail reads, and the surer of both is not asked for.
+    """
+    names = [part.name for part in joint.parts]
     reads = source_index(names, len(names) - 1, joint.parts[-1].source)
-    return reads is not None and all(rule is None or rule.action == "drop" for rule in rules)
+    local = _local(joint)
+    alike = all(source_index(names, index, joint.parts[index].source) == reads for index in local)
+    return reads is not None and len(local) <= 1 and alike and not (local and joint.combine == SURER)
+
+
+def _local(joint: Joint) -> list[int]:
+    """Return the parts before the last one that answer where they are sure."""
+    rules = [part.after for part in joint.parts[:-1]]
+    return [index for index, rule in enumerate(rules) if rule is not None and rule.action == "answer"]
 
 
 def crossing(joint: Joint) -> Joint:
@@ -123,10 +144,16 @@ def header(joint: Joint, pieces: tuple[Piece, ...]) -> str:
             "@LABELS@": str(size(pieces[-1].output.shape)),
             "@ARENA_BYTES@": str(total),
             "@PARTS@": names,
-            "@HEAD@": _HEAD_DECLARATION if sends(joint) else "",
+            "@HEAD@": _head_declaration(joint),
             "@INPUT_TYPE@": c_type(find_format(first.input.format)),
         },
     )
+
+
+def _head_declaration(joint: Joint) -> str:
+    if not sends(joint):
+        return ""
+    return _LOCAL_DECLARATION if _local(joint) else _HEAD_DECLARATION
 
 
 def source(joint: Joint, pieces: tuple[Piece, ...]) -> str:
@@ -215,22 +242,33 @@ def _codes(pieces: tuple[Piece, ...], index: int | None) -> str:
 
 def _head_text(joint: Joint, pieces: tuple[Piece, ...]) -> str:
     """Return the function that runs what stands before the link."""
-    steps = [_step_text(joint, pieces, index, dropped="return 0;") for index in range(len(pieces) - 1)]
-    lines = [*_locals(joint, pieces[:-1]), *steps, f"    *codes = {_codes(pieces, pieces[-1].source)};"]
-    return (
-        "\n\nint @name@_head(const @name@_t *network, const @name@_input_t *input, const void **codes)\n{\n"
-        + "\n".join(lines)
-        + "\n    return 1;\n}"
-    )
+    local = _local(joint)
+    nobody = "local->part = @NAME@_DROPPED;\n{0}local->label = -1;\n{0}local->codes = NULL;"
+    dropped = f"{nobody.format(' ' * 8)}\n        return 0;" if local else "return 0;"
+    steps = [_head_step(joint, pieces, index, dropped) for index in range(len(pieces) - 1)]
+    lines = [*_locals(joint, pieces[:-1]), *steps]
+    ready = f"    *codes = {_codes(pieces, pieces[-1].source)};\n"
+    given = "const @name@_t *network, const @name@_input_t *input, const void **codes"
+    if local:
+        # Before the first part that may end it: who looks at `codes` of a settled frame finds no stray address.
+        lines.insert(len(pieces) - 1, "    *codes = NULL;")
+        given += ",\n    @name@_answer_t *local"
+    return f"\n\nint @name@_head({given})\n{{\n" + "\n".join(lines) + f"\n{ready}    return 1;\n}}"
+
+
+def _head_step(joint: Joint, pieces: tuple[Piece, ...], index: int, dropped: str) -> str:
+    """Return what runs one part before the link; the answer of a local tail stays, also where it is not sure."""
+    if index not in _local(joint):
+        return _step_text(joint, pieces, index, dropped)
+    sure = f"{joint.stem}_{pieces[index].name}_sure({_codes(pieces, index)})"
+    answer = _answer(joint, pieces, index, "local").replace("\n        ", "\n    ")
+    return f"{_run_text(pieces, index)}\n    {answer}\n    if ({sure}) {{\n        return @NAME@_HEAD_SETTLED;\n    }}"
 
 
 def _step_text(joint: Joint, pieces: tuple[Piece, ...], index: int, dropped: str = "return;") -> str:
     """Return what runs one part and, where its rule decides, ends."""
     piece, name = pieces[index], f"{joint.stem}_{pieces[index].name}"
-    lines = [
-        f"    (void){piece.stem}_init(&part_{index}, network->arena, {piece.arena_bytes});",
-        f"    {piece.stem}_invoke(&part_{index}, {_codes(pieces, piece.source)},\n        {_codes(pieces, index)});",
-    ]
+    lines = [_run_text(pieces, index)]
     if piece.rule is not None and index < len(pieces) - 1:
         sure = f"{name}_sure({_codes(pieces, index)})"
         if piece.rule.action == "answer":
@@ -240,11 +278,19 @@ def _step_text(joint: Joint, pieces: tuple[Piece, ...], index: int, dropped: str
     return "\n".join(lines)
 
 
-def _answer(joint: Joint, pieces: tuple[Piece, ...], index: int) -> str:
+def _run_text(pieces: tuple[Piece, ...], index: int) -> str:
+    piece = pieces[index]
+    return (
+        f"    (void){piece.stem}_init(&part_{index}, network->arena, {piece.arena_bytes});\n"
+        f"    {piece.stem}_invoke(&part_{index}, {_codes(pieces, piece.source)},\n        {_codes(pieces, index)});"
+    )
+
+
+def _answer(joint: Joint, pieces: tuple[Piece, ...], index: int, to: str = "answer") -> str:
     codes = _codes(pieces, index)
     return (
-        f"answer->part = {index};\n        answer->codes = {codes};\n"
-        f"        answer->label = {joint.stem}_{pieces[index].name}_label({codes});"
+        f"{to}->part = {index};\n        {to}->codes = {codes};\n"
+        f"        {to}->label = {joint.stem}_{pieces[index].name}_label({codes});"
     )
 
 
