@@ -109,7 +109,7 @@ def with_held_out(dataset: Dataset, count: int) -> tuple[Dataset, Dataset]:
     if not 0 < count < len(dataset.x_train):
         raise EdgeError(
             f"{count} of {len(dataset.x_train)} training images of '{dataset.name}' cannot be held out; both parts "
-            "need at least one."
+            f"need at least one. Hold out 1 to {len(dataset.x_train) - 1}."
         )
     kept = replace(dataset, x_train=dataset.x_train[:-count], y_train=dataset.y_train[:-count])
     return kept, replace(kept, x_test=dataset.x_train[-count:], y_test=dataset.y_train[-count:])

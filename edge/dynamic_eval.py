@@ -85,14 +85,23 @@ def part_figures(judged: Judged, requested: Mapping[str, float] | None = None) -
         requested: share of inputs that parts were to answer, by name.
 
     Raises:
-        EdgeError: a share is asked of a part that cannot answer.
+        EdgeError: a share is asked of a part that cannot answer, or shares are none.
     """
+    _check_shares(requested or {})
     names, able = [part.name for part in judged.manifest.parts], answering(judged.manifest)
     foreign = sorted(set(requested or {}) - {names[index] for index in able})
     if foreign:
         known = ", ".join(names[index] for index in able)
         raise EdgeError(f"part '{foreign[0]}' cannot answer, so no share can be asked of it; {known} can.")
     return tuple(_figures(judged, index, requested or {}) for index in range(len(names)))
+
+
+def _check_shares(requested: Mapping[str, float]) -> None:
+    for name, share in requested.items():
+        if not 0 <= share <= 1:
+            raise EdgeError(f"a share is a number from 0 to 1, not {share:g} as asked of part '{name}'.")
+    if sum(requested.values()) > 1 + 1e-9:
+        raise EdgeError(f"the shares add up to {sum(requested.values()):g}; all parts together answer at most 1.")
 
 
 def _figures(judged: Judged, index: int, requested: Mapping[str, float]) -> PartFigures:

@@ -87,8 +87,16 @@ def dynamic_record(path: Path, dataset: Dataset, wish: Wish, measurements: Seque
 
 
 def write_record(found: DynamicRecord, folder: Path) -> Path:
-    """Write a record into a folder, which is made when it is not there; returns the file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a record into a folder, which is made when it is not there; returns the file.
+
+    Raises:
+        EdgeError: the folder cannot be made.
+        ExportError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeError(f"the folder {folder} cannot be made: {error.strerror}. Choose another one with -o.") from error
     write_text(folder / FILE, to_json(found))
     return folder / FILE
 

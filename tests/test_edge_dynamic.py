@@ -22,6 +22,7 @@ from edge.dataset import Dataset
 from edge.dynamic_eval import judge, part_figures, path_macs, sweeps
 from edge.dynamic_job import Wish, dynamic_record, write_record
 from edge.errors import EdgeError
+from edge.splitting import record as splitting
 from export.bundle import write_bundle
 from export.decide import decider, is_sure
 from export.parity_rules import defined_answers
@@ -113,6 +114,11 @@ def test_requested_shares_stand_beside_those_reached(tmp_path):
     assert [part.requested for part in part_figures(found, {"exit": 0.25})] == [None, 0.25, None]
     with pytest.raises(EdgeError, match=r"part 'stage' cannot answer.*exit, rest can"):
         part_figures(found, {"stage": 0.5})
+    for share in (float("nan"), -0.1, 1.5):
+        with pytest.raises(EdgeError, match="a share is a number from 0 to 1"):
+            part_figures(found, {"exit": share})
+    with pytest.raises(EdgeError, match=r"the shares add up to 1\.4"):
+        part_figures(found, {"exit": 0.5, "rest": 0.9})
 
 
 def test_a_bundle_without_rules_is_refused(tmp_path):
@@ -303,10 +309,19 @@ def test_the_commands_judge_draw_and_draw_again(tmp_path):
     assert "answers" in invoke("eval", bundle.path, "--data", file).stdout
 
 
+def test_report_says_who_draws_a_search_for_a_cut(tmp_path):
+    (tmp_path / splitting.FILE).write_text("{}")
+    done = invoke("report", tmp_path)
+    assert done.exit_code == 1 and "edgemill split draws" in done.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--shares", "exit:0.5"), "PART=SHARE"),
+        (("--shares", "exit=0.5,exit=0.2"), "twice"),
+        (("--shares", "exit=nan"), "from 0 to 1"),
+        (("-o", "/proc/none"), "cannot be made"),
         (("--memory", "exact"), "HASH,ENTRIES"),
         (("--memory", "luck,10"), "remembers by exact"),
         (("--board", "verilator"), "does not run the parts"),

@@ -31,6 +31,8 @@ def _requested(text: str) -> tuple[tuple[str, float], ...]:
             found.append((name, float(share)))
         except ValueError:
             raise click.BadParameter(f"--shares takes PART=SHARE,PART=SHARE, not '{text}'.") from None
+    if len({name for name, _ in found}) < len(found):
+        raise click.BadParameter(f"--shares names a part twice: '{text}'.")
     return tuple(found)
 
 
@@ -53,7 +55,9 @@ def _memory(text: str | None) -> tuple[str, int] | None:
 @click.option("--board", "boards", multiple=True, help="Run whole inputs here as one program: host-c, mps2-an386.")
 @click.option("--frames", type=click.IntRange(min=1), default=32, show_default=True, help="Inputs on each board.")
 @click.option("--measured", metavar="RUN", help="Expect costs from this run of edgemill profile, energy too.")
-@click.option("--memory", metavar="HASH,ENTRIES", help="Put a memory of past inputs before it: exact, dhash.")
+@click.option(
+    "--memory", metavar="HASH,ENTRIES", help="Put a memory of past inputs before it: exact, dhash, invariants."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for dynamic.json and report.html.")
 @store_option
 @force_option

@@ -16,6 +16,8 @@ config_argument = click.argument("config", type=click.Path(path_type=Path))
 folder_option = click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Run folder; default runs/NAME. A second call resumes."
 )
+#: The same as `edge.splitting.record.FILE`.
+_SEARCH = "split.json"
 run_argument = click.argument("run_folder", metavar="RUN_OR_SWEEP", type=click.Path(path_type=Path))
 
 
@@ -109,6 +111,10 @@ def report(run_folder: Path, output: Path | None, table: Path | None, force: boo
         sweep = read_sweep(run_folder)
         refuse_existing(path, force or output is None)
         write_sweep_report(sweep, path)
+    elif (run_folder / _SEARCH).is_file():
+        raise click.ClickException(
+            f"{run_folder} holds a search for a cut, which edgemill split draws; the same command draws it again."
+        )
     else:
         record = read_run(run_folder)
         refuse_existing(path, force or output is None)
