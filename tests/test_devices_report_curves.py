@@ -34,6 +34,14 @@ def test_a_chart_draws_every_curve_and_numbers_its_spots():
     assert found.spots == (("alone", "1.5", "50.0 %"),)
 
 
+def test_no_axis_of_shares_goes_below_0_or_above_1():
+    for level in (0.0, 0.976, 1.0):
+        flat = Curve("flat", ((0, level), (1, level)))
+        found = view(Chart("flat", Axis("x", plain), percent_axis("top-1"), (flat,)))
+        shown = [float(text) for text in re.findall(r"(-?[\d.]+)\u202f?\s?%", found.drawing)]
+        assert shown and min(shown) >= 0 and max(shown) <= 100
+
+
 @pytest.mark.parametrize("curves", [(), tuple(Curve(str(i), ((i, i),)) for i in range(5))])
 def test_a_chart_without_points_or_with_too_many_curves_is_refused(curves):
     with pytest.raises(ValueError, match="points in"):

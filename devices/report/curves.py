@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from devices.report import svg, units
 from devices.report.front import RADIUS
-from devices.report.scale import Scale, fitted
+from devices.report.scale import Scale, fitted, of_shares
 
 #: Lines in one drawing; there are so many kinds of lines.
 SERIES = 4
@@ -33,11 +33,15 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis shows, how its values are written, and whether equal ratios take equal space."""
+    """What an axis shows, how its values are written, whether equal ratios take equal space.
+
+    An axis of shares shows nothing below 0 or above 1.
+    """
 
     name: str
     text: Callable[[float], str]
     log: bool = False
+    share: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def view(chart: Chart) -> ChartView:
         raise ValueError(f"'{chart.title}' has {len(places)} points in {len(chart.curves)} curves")
     frame = chart.frame
     x = fitted([*(p[0] for p in places), *chart.marks], frame.x_pixels, log=chart.x.log, margin=0.03)
-    y = fitted([p[1] for p in places], frame.y_pixels, log=chart.y.log, margin=0.08)
+    y = _upright(chart.y, [p[1] for p in places], frame.y_pixels)
     bottom, top = frame.y_pixels
     body = (
         svg.x_axis(frame, x, chart.x.text, chart.x.name),
@@ -92,6 +96,12 @@ def view(chart: Chart) -> ChartView:
     return ChartView(chart.title, drawing, tuple(curve.name for curve in chart.curves), spots)
 
 
+def _upright(axis: Axis, values: list[float], pixels: tuple[float, float]) -> Scale:
+    if axis.share:
+        return of_shares(values, pixels, margin=0.08)
+    return fitted(values, pixels, log=axis.log, margin=0.08)
+
+
 def _line(curve: Curve, x: Scale, y: Scale, kind: str) -> str:
     return svg.polyline([(x.place(a), y.place(b)) for a, b in curve.points], kind)
 
@@ -104,4 +114,4 @@ def _mark(index: int, spot: Spot, x: Scale, y: Scale) -> str:
 
 def percent_axis(name: str) -> Axis:
     """Return an axis of shares."""
-    return Axis(name, lambda value: units.percent(value, 1))
+    return Axis(name, lambda value: units.percent(value, 1), share=True)

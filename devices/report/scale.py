@@ -43,6 +43,12 @@ def fitted(values: Sequence[float], pixels: tuple[float, float], *, log: bool, m
     return Scale(low - space, high + space, *pixels, log=False)
 
 
+def of_shares(values: Sequence[float], pixels: tuple[float, float], margin: float) -> Scale:
+    """Return a linear scale around shares that shows nothing below 0 or above 1; see `fitted`."""
+    scale = fitted(values, pixels, log=False, margin=margin)
+    return Scale(max(scale.low, 0.0), min(scale.high, 1.0), *pixels, log=False)
+
+
 def ticks(scale: Scale, about: int) -> tuple[float, ...]:
     """Return round values inside a scale, about so many."""
     if scale.log:

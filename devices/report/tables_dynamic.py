@@ -101,7 +101,8 @@ def _cost_row(costs: BoardCosts, found: DynamicRecord) -> tuple[Cell, ...]:
     inputs = str(sum(stop.inputs for stop in costs.stops)) if costs.stops else "parts only"
     change = units.percent(mean / here - 1, 1) if here and mean is not None else units.DASH
     shown = [cost_text(value, costs.metric) for value in (everywhere, here, mean)]
-    return cells(costs.board, shown[0], inputs, shown[1], shown[2], change, Cell(costs.source))
+    counted = "" if costs.metric in ("seconds", "joules") else costs.metric  # their texts have no unit
+    return cells(Cell(costs.board, counted), shown[0], inputs, shown[1], shown[2], change, Cell(costs.source))
 
 
 def stops_table(costs: BoardCosts) -> Table:

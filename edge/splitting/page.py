@@ -49,7 +49,9 @@ def _facts(found: SplitRecord) -> tuple[tuple[str, str], ...]:
 def _sections(found: SplitRecord) -> tuple[Section, ...]:
     even, scatters = break_even_drawing(found), accuracy_drawings(found)
     lines = Plot(even.title, even.svg, tuple((f"s{i + 1}", name) for i, name in enumerate(even.names)))
-    marks = tuple(Plot(item.title, item.svg, MARKS, "kinds") for item in scatters)
+    marks = tuple(
+        Plot(item.title, item.svg, tuple(mark for mark in MARKS if mark[0] in item.names), "kinds") for item in scatters
+    )
     made = (
         Section("Break-even", "The dashed line is the link's own rate.", (lines,)),
         Section("Accuracy against cost", "Large marks are on the front.", marks),

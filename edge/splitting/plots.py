@@ -9,7 +9,7 @@ import numpy as np
 
 from devices.report import svg, units
 from devices.report.curves import Axis, Chart, Curve, view
-from devices.report.scale import WIDE, fitted
+from devices.report.scale import WIDE, fitted, of_shares
 from edge.link.model import Link
 from edge.splitting.front import latency
 from edge.splitting.record import Choice, SplitRecord
@@ -88,13 +88,18 @@ def _scatter(
     costs = [cost(choice) for choice in choices]
     log = min(costs) > 0 and max(costs) / min(costs) > WIDE
     x = fitted(costs, frame.x_pixels, log=log, margin=0.05)
-    y = fitted([choice.accuracy for choice in choices], frame.y_pixels, log=False, margin=0.08)
+    y = of_shares([choice.accuracy for choice in choices], frame.y_pixels, margin=0.08)
     body = (
         svg.x_axis(frame, x, lambda v: units.short(text(v)), axis),
         svg.y_axis(frame, y, lambda v: f"{100 * v:g} %", "top-1 accuracy"),
         *(_dot(choice, x.place(cost(choice)), y.place(choice.accuracy)) for choice in choices),
     )
-    return Drawing(title, svg.drawing(frame.width, frame.height, title, *body), KINDS)
+    return Drawing(title, svg.drawing(frame.width, frame.height, title, *body), _kinds(choices))
+
+
+def _kinds(choices: Sequence[Choice]) -> tuple[str, ...]:
+    shown = {_kind(choice) for choice in choices}
+    return tuple(kind for kind in KINDS if kind in shown)
 
 
 def _dot(choice: Choice, x: float, y: float) -> str:
