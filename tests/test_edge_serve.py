@@ -286,6 +286,25 @@ def test_tls_with_mutual_authentication(bundle, tail, certificates):
             assert outcome.answered_by == "local"
 
 
+def test_why_tls_does_not_come_about_is_said(bundle, tail, certificates, tmp_path):
+    cert, key = certificates
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other "
+        "-keyout k.pem -out c.pem"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    frame, ends = bundle.parts[1].inputs[0], ends_of(bundle)
+    with serving(tail, tls=server_context(cert, key)) as running:
+        stranger = client_context(tmp_path / "c.pem")
+        outcome = Client(ends, "127.0.0.1", running.port, 5, stranger).infer(frame)
+        assert "a certificate that is not trusted here: self" in outcome.reason
+        outcome = Client(ends, "127.0.0.1", running.port, 5, None).infer(frame)
+        assert "closed the connection; if it always does, it may want TLS" in outcome.reason
+    with serving(tail) as running:
+        outcome = Client(ends, "127.0.0.1", running.port, 5, client_context(cert)).infer(frame)
+        assert "broke off TLS" in outcome.reason
+
+
 def test_files_that_are_no_certificates_are_named(tmp_path, certificates):
     cert, key = certificates
     (tmp_path / "no.pem").write_text("nothing")

@@ -160,7 +160,14 @@ class Client:
             self.retry_s = min(2 * self.retry_s, MOST_RETRY_S)
         if isinstance(error, EdgeError):
             return str(error).rstrip(".")
-        return f"the server at {self.host} port {self.port} is not there: {error.strerror or error}"
+        where = f"the server at {self.host} port {self.port}"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"{where} shows a certificate that is not trusted here: {error.verify_message}"
+        if isinstance(error, ssl.SSLError):
+            return f"{where} broke off TLS: {error.reason or error}"
+        if isinstance(error, ConnectionResetError):
+            return f"{where} closed the connection; if it always does, it may want TLS or a certificate"
+        return f"{where} is not there: {error.strerror or error}"
 
 
 @dataclass(slots=True)
