@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -73,7 +74,9 @@ async def start(
         )
     except OSError as error:
         await server.batches.stop()
-        raise EdgeError(f"cannot listen on {host} port {port}: {error.strerror or error}.") from error
+        # asyncio repeats the address in its text.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        raise EdgeError(f"cannot listen on {host} port {port}: {reason}. Choose another address.") from error
     _say(server, "listening", host=host, port=server.port, executed_by=tail.executed_by, tls=tls is not None)
     return server
 
