@@ -127,7 +127,13 @@ def _trained_semi(
 def _semi(work: Job, known: Array, teacher_name: str, method: str, seed: int) -> dict[str, Any]:
     """Test one method."""
     dual, record = _trained_semi(work, known, teacher_name, method, seed)
-    row = {"teacher": teacher_name, "method": method, "seed": seed, "steps": record["steps"], "cpu_s": record["cpu_s"]}
+    row = {
+        "teacher": teacher_name,
+        "method": method,
+        "seed": seed,
+        "steps": record["steps"],
+        "cpu_s": record["train_cpu_s"],
+    }
     found = _answers(work, dual, seed)
     if method == "DHO" and teacher_name == "knowing":
         mixes = {rule: Mix(found[rule]["share"], found[rule]["beta"], rule) for rule in RULES}
@@ -194,7 +200,7 @@ def _full(work: Job, known: Array, variant: str, seed: int) -> dict[str, Any]:
         "second": float((second.argmax(axis=1) == data.y_test).mean()),
         "logit_deviation": float(first.std()),
         "conflicts": record["conflicts"],
-        "cpu_s": record["cpu_s"],
+        "cpu_s": record["train_cpu_s"],
     }
 
 

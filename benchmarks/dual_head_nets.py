@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kept import kept as kept_file
 from edge.dataset import Dataset, Labels
 from edge.models.layers import GlobalMean
-from edge.weights import load_weights, save_weights
-from export.atomic import write_file
 
 #: Channels and strides of 3x3 convolutions; mean and a linear layer follow.
 TEACHER = ((16, 32, 48, 64), (2, 1, 2, 1))
@@ -93,15 +90,4 @@ def kept(
     work: Job, name: str, module: Any, settings: dict[str, Any], learn: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """Fill `module` from the checkpoint of this name and these settings, or train it and keep it."""
-    weights = work.folder / f"{name}.npz"
-    done = weights.with_suffix(".json")
-    if done.exists() and (record := json.loads(done.read_text()))["settings"] == settings:
-        load_weights(module, weights)
-        module.eval()
-        return dict(record)
-    start = time.process_time()
-    record = {**learn(), "cpu_s": round(time.process_time() - start, 1), "settings": settings}
-    save_weights(module, weights)
-    write_file(done, json.dumps(record, indent=1).encode())
-    print(name, record, flush=True)
-    return record
+    return kept_file(work.folder / f"{name}.npz", module, settings, learn)

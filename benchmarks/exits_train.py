@@ -8,19 +8,16 @@ The last 5,000 training images train nothing: settings, temperatures and thresho
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import kept
 from edge.data import load
 from edge.dataset import Dataset, with_held_out
 from edge.models import exit_net
 from edge.recipes.exits import ExitLoss, train_exits
 from edge.train import Schedule
-from edge.weights import load_weights, save_weights
-from export.atomic import write_file
 
 WIDTH, BATCH, RATE, EPOCHS, VALIDATION = 16, 128, 0.2, 8, 5000
 SEEDS = (0, 1, 2)
@@ -50,21 +47,14 @@ def new_module(seed: int) -> Any:
 
 def trained(work: Path, dataset: Dataset, seed: int, epochs: int) -> tuple[Any, dict[str, Any]]:
     """Train on all but the last training images, or load what an earlier call trained; no test image is looked at."""
-    work.mkdir(parents=True, exist_ok=True)
     module, schedule = new_module(seed), Schedule(epochs=epochs, batch=BATCH, rate=RATE, seed=seed)
-    weights = work / f"exits-{seed}.npz"
-    done = weights.with_suffix(".json")
     settings = asdict(schedule) | asdict(ExitLoss()) | {"width": WIDTH, "validation": VALIDATION}
-    if done.exists() and (record := json.loads(done.read_text()))["settings"] == settings:
-        load_weights(module, weights)
-        return module.eval(), dict(record)
-    _, held = with_held_out(dataset, VALIDATION)
-    start = time.process_time()
-    accuracy = train_exits(module, held, schedule, show=False)
-    record = {"validation_accuracy": accuracy, "train_cpu_s": time.process_time() - start, "settings": settings}
-    save_weights(module, weights)
-    write_file(done, json.dumps(record, indent=1).encode())
-    return module.eval(), record
+
+    def learn() -> dict[str, Any]:
+        held = with_held_out(dataset, VALIDATION)[1]
+        return {"validation_accuracy": train_exits(module, held, schedule, show=False)}
+
+    return module, kept(work / f"exits-{seed}.npz", module, settings, learn)
 
 
 if __name__ == "__main__":

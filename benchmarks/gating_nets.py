@@ -9,8 +9,6 @@ kept in FOLDER as it ends; the ones that matter most come first.
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,13 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.kept import kept as kept_file
 from edge.data import load
 from edge.dataset import Dataset
 from edge.recipes import gating
 from edge.recipes.gating_net import GatedNet
 from edge.train import Schedule
-from edge.weights import load_weights, save_weights
-from export.atomic import write_file
 
 HELD_OUT = 5_000
 SEEDS = (0, 1, 2)
@@ -141,20 +138,14 @@ def _gate(job: Job, net: GatedNet, share: float, fit: gating.Fit) -> None:
 
 def kept(job: Job, name: str, net: GatedNet, settings: dict[str, Any], work: Callable[[], object]) -> None:
     """Fill `net` from the file of this name and these settings, or do the work and keep it."""
-    weights = job.folder / f"{name}-{job.seed}.npz"
-    done = weights.with_suffix(".json")
-    if done.exists() and json.loads(done.read_text())["settings"] == settings:
-        load_weights(net, weights)
-        net.eval()
-        return
-    start = time.process_time()
-    work()
-    save_weights(net, weights)
-    record = {"settings": settings, "cpu_s": round(time.process_time() - start, 1)}
-    write_file(done, json.dumps(record, indent=1).encode())
-    net.masked = net.masked or name.startswith("gated")
-    guesses = gating.behaviour(net, job.dataset, job.dataset.x_test, 1.0).labels
-    print(name, job.seed, record["cpu_s"], f"held out {np.mean(guesses == job.dataset.y_test):.4f}", flush=True)
+
+    def figures() -> dict[str, Any]:
+        work()
+        net.masked = net.masked or name.startswith("gated")
+        guesses = gating.behaviour(net, job.dataset, job.dataset.x_test, 1.0).labels
+        return {"held_out_accuracy": float(np.mean(guesses == job.dataset.y_test))}
+
+    kept_file(job.folder / f"{name}-{job.seed}.npz", net, settings, figures)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def kept(path: Path, module: Any, settings: Mapping[str, Any], work: Callable[[]
         work: returns figures to keep, JSON-able.
 
     Returns:
-        The figures, with `train_s` of wall time and `settings`.
+        The figures, with `train_s` of wall time, `train_cpu_s` and `settings`.
     """
     done = path.with_suffix(".json")
     if done.exists() and (record := json.loads(done.read_text()))["settings"] == settings:
@@ -30,8 +30,10 @@ def kept(path: Path, module: Any, settings: Mapping[str, Any], work: Callable[[]
         module.eval()
         return dict(record)
     path.parent.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    record = {**work(), "train_s": round(time.monotonic() - start, 1), "settings": dict(settings)}
+    start, cpu = time.monotonic(), time.process_time()
+    figures = work()
+    spent = {"train_s": round(time.monotonic() - start, 1), "train_cpu_s": round(time.process_time() - cpu, 1)}
+    record = {**figures, **spent, "settings": dict(settings)}
     save_weights(module, path)
     write_file(done, json.dumps(record, indent=1).encode())
     print(path.stem, record, flush=True)

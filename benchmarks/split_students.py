@@ -6,14 +6,13 @@ python -m benchmarks.split_students --work FOLDER [--seeds 0 1 2]
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import kept as kept_file
 from edge.data import load
 from edge.dataset import Dataset
 from edge.models import bottleneck
@@ -22,8 +21,6 @@ from edge.models.models import build, find_model
 from edge.recipes import cross_entropy
 from edge.recipes.bottleneck_train import METHODS, fine_tune, train_bottleneck
 from edge.train import Schedule, train
-from edge.weights import load_weights, save_weights
-from export.atomic import write_file
 
 TEACHER, REPLACED, BATCH, TEACHER_RATE = "staged", "layer2", 128, 0.1
 TEACHER_EPOCHS = 3
@@ -148,17 +145,7 @@ def kept(
     job: Job, name: str, module: Any, settings: dict[str, Any], work: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """Fill `module` from the checkpoint of this name and these settings, or do the work and keep it."""
-    weights = job.folder / f"{name}-{job.seed}.npz"
-    done = weights.with_suffix(".json")
-    if done.exists() and (record := json.loads(done.read_text()))["settings"] == settings:
-        load_weights(module, weights)
-        module.eval()
-        return dict(record)
-    start = time.process_time()
-    record = {**work(), "train_cpu_s": round(time.process_time() - start, 1), "settings": settings}
-    save_weights(module, weights)
-    write_file(done, json.dumps(record, indent=1).encode())
-    return dict(record)
+    return kept_file(job.folder / f"{name}-{job.seed}.npz", module, settings, work)
 
 
 if __name__ == "__main__":

@@ -284,7 +284,7 @@ def test_the_command_makes_a_bundle_and_says_what_leaves_where(tmp_path, joined)
     model, out = tmp_path / "net.graph", tmp_path / "bundle"
     model.write_bytes(graph_file.to_bytes(joined))
     common = ["exits", str(model), "--scheme", "w8a8", "--preset", "fast", "--target", "arm-m", "--data", "digits"]
-    common += ["--validation", str(HELD), "-o", str(out)]
+    common += ["--held-out", str(HELD), "-o", str(out)]
     found = CliRunner().invoke(main, [*common, "--shares", "0.6,0.3,0.1", "--json"])
     assert found.exit_code == 0, found.output
     told = json.loads(found.output)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import data_options, force_option, json_option, load_data, output_option, print_json
+from edge.commands.common import (
+    data_options,
+    force_option,
+    held_out_option,
+    json_option,
+    load_data,
+    output_option,
+    preset_option,
+    print_json,
+)
 from edge.commands.common import refuse_existing as refuse
 from edge.commands.exits import SCORES
 
@@ -25,13 +34,7 @@ MOST_SHARE = 0.5
 @click.argument("first")
 @click.argument("second")
 @click.option("--scheme", "scheme_name", default="w8a8", show_default=True, help="Of float models.")
-@click.option(
-    "--preset",
-    type=click.Choice(["default", "fast", "best"]),
-    default="default",
-    show_default=True,
-    help="How much is tried to keep the accuracy of float models.",
-)
+@preset_option
 @click.option("--target", "target_name", required=True, help="A target; see edgemill targets.")
 @data_options("--data", "Training images calibrate; the last of them choose temperatures and the threshold.")
 @click.option("--most-share", type=_SHARE, help="Best accuracy with at most this share asking SECOND; default: 0.5.")
@@ -39,13 +42,7 @@ MOST_SHARE = 0.5
 @click.option("--by-share", is_flag=True, help="Just --most-share, without a look at labels.")
 @click.option("--score", type=click.Choice(SCORES), default="difference", show_default=True, help="How sure one is.")
 @click.option("--no-post-check", is_flag=True, help="SECOND answers wherever it is asked, not the surer of both.")
-@click.option(
-    "--held-out",
-    type=click.IntRange(min=2),
-    default=5000,
-    show_default=True,
-    help="Training images, the last ones, that choose; neither network must have trained on them.",
-)
+@held_out_option
 @click.option("--name", default="cascade", show_default=True, help="The bundle's name.")
 @output_option
 @force_option

@@ -36,6 +36,20 @@ store_option = click.option(
     help="The folder in which runs are kept.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace an existing output of the same kind.")
+preset_option = click.option(
+    "--preset",
+    type=click.Choice(["default", "fast", "best"]),
+    default="default",
+    show_default=True,
+    help="How much is tried to keep the accuracy of a float model.",
+)
+held_out_option = click.option(
+    "--held-out",
+    type=click.IntRange(min=2),
+    default=5000,
+    show_default=True,
+    help="Training images, the last ones, that thresholds are chosen on; no network must have trained on them.",
+)
 
 
 def data_options(flag: str, help_text: str, *, required: bool = True) -> Callable[[F], F]:

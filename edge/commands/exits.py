@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import data_options, force_option, json_option, load_data, output_option, print_json
+from edge.commands.common import (
+    data_options,
+    force_option,
+    held_out_option,
+    json_option,
+    load_data,
+    output_option,
+    preset_option,
+    print_json,
+)
 from edge.commands.common import refuse_existing as refuse
 from edge.commands.model import model_argument, weights_option
 
@@ -22,26 +31,14 @@ SCORES = ("max_probability", "difference", "entropy", "max_logit")
 @click.command()
 @model_argument
 @click.option("--scheme", "scheme_name", required=True, help="For example w8a8.")
-@click.option(
-    "--preset",
-    type=click.Choice(["default", "fast", "best"]),
-    default="default",
-    show_default=True,
-    help="How much is tried to keep the accuracy.",
-)
+@preset_option
 @click.option("--target", "target_name", required=True, help="A target; see edgemill targets.")
 @data_options("--data", "Training images calibrate and choose thresholds; test images become test vectors.")
 @click.option("--shares", help="Comma-separated shares of inputs that leave at each exit, adding up to 1.")
 @click.option("--most-macs", type=click.FloatRange(0, 1), help="Best accuracy at this share of all MACs, on average.")
 @click.option("--least-accuracy", type=click.FloatRange(0, 1), help="Fewest MACs at this accuracy of held-out images.")
 @click.option("--score", type=click.Choice(SCORES), default=SCORES[0], show_default=True, help="How sure an exit is.")
-@click.option(
-    "--validation",
-    type=click.IntRange(min=2),
-    default=5000,
-    show_default=True,
-    help="Training images, the last ones, that choose thresholds; the network must not have trained on them.",
-)
+@held_out_option
 @click.option("--vectors", type=click.IntRange(min=2), default=18, show_default=True, help="How many test vectors.")
 @click.option("--name", help="The bundle's name; default: the model's.")
 @weights_option
@@ -61,7 +58,7 @@ def exits(
     most_macs: float | None,
     least_accuracy: float | None,
     score: str,
-    validation: int,
+    held_out: int,
     vectors: int,
     name: str | None,
     weights: Path | None,
@@ -87,7 +84,7 @@ def exits(
     refuse(output, force)
     dataset = load_data(data, pixel_scale, mean, std, test_share=TEST_SHARE)
     graph = load_model(model, weights, dataset.preprocess.shape)
-    job = ExitJob(how=how, wish=wish, score=score, validation=validation, vectors=vectors, name=name)
+    job = ExitJob(how=how, wish=wish, score=score, validation=held_out, vectors=vectors, name=name)
     _print(write_exits(output, graph, dataset, job, target, overwrite=force), output, as_json)
 
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.common import data_options, force_option, json_option, load_data, output_option, print_json
+from edge.commands.common import (
+    data_options,
+    force_option,
+    held_out_option,
+    json_option,
+    load_data,
+    output_option,
+    preset_option,
+    print_json,
+)
 from edge.commands.common import refuse_existing as refuse
 
 if TYPE_CHECKING:
@@ -31,22 +40,10 @@ if TYPE_CHECKING:
     help="Share of interesting held-out images that must pass.",
 )
 @click.option("--scheme", "scheme_name", default="w8a8", show_default=True, help="Of float models.")
-@click.option(
-    "--preset",
-    type=click.Choice(["default", "fast", "best"]),
-    default="default",
-    show_default=True,
-    help="How much is tried to keep the accuracy of a float MODEL.",
-)
+@preset_option
 @click.option("--target", "target_name", required=True, help="A target; see edgemill targets.")
 @data_options("--data", "Training images calibrate; the last of them choose the threshold.")
-@click.option(
-    "--held-out",
-    type=click.IntRange(min=2),
-    default=5000,
-    show_default=True,
-    help="Training images, the last ones, that choose the threshold; MODEL must not have trained on them.",
-)
+@held_out_option
 @click.option("--name", default="filtered", show_default=True, help="The bundle's name.")
 @output_option
 @force_option

@@ -14,6 +14,7 @@ from edge.commands.common import (
     json_option,
     load_data,
     output_option,
+    preset_option,
     print_json,
     refuse_existing,
 )
@@ -30,13 +31,7 @@ weights_option = click.option(
 @click.command()
 @model_argument
 @click.option("--scheme", "scheme_name", required=True, help="For example w8a8, w8a8-sym, w4a8-p99.99, we4m3-ae4m3.")
-@click.option(
-    "--preset",
-    type=click.Choice(["default", "fast", "best"]),
-    default="default",
-    show_default=True,
-    help="How much is tried to keep the accuracy; what was tried and chosen is printed.",
-)
+@preset_option
 @click.option("--passes", help="Apply these passes instead, e.g. cle+scales+gptq+bias, or plain. See docs/numerics.md.")
 @data_options("--calib", "Calibration data; its training images are used, or all where there is no such part.")
 @click.option(
