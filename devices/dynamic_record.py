@@ -145,16 +145,11 @@ def read_dynamic(path: Path) -> DynamicRecord:
     Raises:
         DeviceError: there is none, it is damaged, of another schema, or has unknown or missing keys.
     """
-    file = path / FILE if path.is_dir() else path
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise DeviceError(f"cannot read {file}: {error.strerror}. Make one first: edgemill dynamic BUNDLE") from error
-    where = str(file)
-    body = strict.fields(strict.parse_object(text, where), ("schema", *_names(DynamicRecord)), where)
+    text, where = strict.read_record(path, FILE, "Make one first: edgemill dynamic BUNDLE")
+    body = strict.fields(strict.parse_object(text, where), ("schema", *strict.names(DynamicRecord)), where)
     if body["schema"] != SCHEMA:
         raise DeviceError(f"{where}: schema {body['schema']!r}; this version reads {SCHEMA}.")
-    values = {key: body[key] for key in _names(DynamicRecord)}
+    values = {key: body[key] for key in strict.names(DynamicRecord)}
     for key, kind in (("parts", PartFigures), ("singles", Single)):
         values[key] = tuple(_flat(item, kind, f"{where}: {key}") for item in _listed(body[key], f"{where}: {key}"))
     values["sweeps"] = tuple(_sweep(item, f"{where}: sweeps") for item in _listed(body["sweeps"], f"{where}: sweeps"))
@@ -175,13 +170,13 @@ def _checked(found: DynamicRecord, where: str) -> DynamicRecord:
 
 
 def _sweep(value: object, where: str) -> Sweep:
-    body = strict.fields(value, _names(Sweep), where)
+    body = strict.fields(value, strict.names(Sweep), where)
     points = tuple(_flat(item, Point, f"{where}: points") for item in _listed(body["points"], where))
     return Sweep(strict.typed(body["part"], str, f"{where}: part"), points)
 
 
 def _costs(value: object, where: str) -> BoardCosts:
-    body = strict.fields(value, _names(BoardCosts), where)
+    body = strict.fields(value, strict.names(BoardCosts), where)
     stops = tuple(_flat(item, StopCost, f"{where}: stops") for item in _listed(body["stops"], where))
     if body["metric"] not in METRICS:
         raise DeviceError(f"{where}: metric {body['metric']!r} is unknown; known are {', '.join(METRICS)}.")
@@ -192,7 +187,7 @@ def _costs(value: object, where: str) -> BoardCosts:
 
 def _flat(value: object, kind: Any, where: str) -> Any:
     """Read an object whose values are words and numbers, or null where that is allowed."""
-    body = strict.fields(value, _names(kind), where)
+    body = strict.fields(value, strict.names(kind), where)
     for item in fields(kind):
         plain = {"str": str, "int": int, "float": float}[str(item.type).removesuffix(" | None")]
         if body[item.name] is not None or "None" not in str(item.type):
@@ -202,10 +197,6 @@ def _flat(value: object, kind: Any, where: str) -> Any:
 
 def _listed(value: object, where: str) -> list[Any]:
     return strict.typed(value, list, where)
-
-
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))
 
 
 def expected_cost(costs: BoardCosts, ran: Sequence[float]) -> float | None:

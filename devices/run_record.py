@@ -6,9 +6,8 @@ One JSON file, `run.json`, written atomically by the pipeline and read strictly.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from devices import measurement_record, strict
 from devices.errors import DeviceError
@@ -108,14 +107,8 @@ def read_run(path: Path) -> RunRecord:
     Raises:
         DeviceError: there is none, it is damaged, of another schema, or has unknown or missing keys.
     """
-    file = path / FILE if path.is_dir() else path
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise DeviceError(
-            f"cannot read {file}: {error.strerror}. Make a run first: edgemill run CONFIG.toml"
-        ) from error
-    return from_record(strict.parse_object(text, str(file)), str(file))
+    text, where = strict.read_record(path, FILE, "Make a run first: edgemill run CONFIG.toml")
+    return from_record(strict.parse_object(text, where), where)
 
 
 def from_record(record: object, where: str) -> RunRecord:
@@ -124,9 +117,9 @@ def from_record(record: object, where: str) -> RunRecord:
     if schema not in (_WITHOUT_CEILINGS, SCHEMA):
         raise DeviceError(f"{where}: run schema {schema!r}; this version reads {SCHEMA}.")
     lacking = ("ceilings",) if schema == _WITHOUT_CEILINGS else ()
-    names = tuple(name for name in _names(RunRecord) if name not in lacking)
+    names = tuple(name for name in strict.names(RunRecord) if name not in lacking)
     body = {"ceilings": [], **strict.fields(record, ("schema", *names), where)}
-    values = {key: body[key] for key in _names(RunRecord)}
+    values = {key: body[key] for key in strict.names(RunRecord)}
     values["labels"] = tuple(body["labels"])
     values["schemes"] = tuple(_scheme(item, f"{where}: schemes") for item in body["schemes"])
     values["bundles"] = tuple(_bundle(item, f"{where}: bundles") for item in body["bundles"])
@@ -137,29 +130,25 @@ def from_record(record: object, where: str) -> RunRecord:
     return RunRecord(**values)
 
 
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))
-
-
 def _scheme(value: object, where: str) -> SchemeRecord:
-    body = strict.fields(value, _names(SchemeRecord), where)
-    accuracy = strict.fields(body["accuracy"], _names(Accuracy), f"{where}: accuracy")
+    body = strict.fields(value, strict.names(SchemeRecord), where)
+    accuracy = strict.fields(body["accuracy"], strict.names(Accuracy), f"{where}: accuracy")
     found = body["cost"]
-    cost = None if found is None else Summary(**strict.fields(found, _names(Summary), f"{where}: cost"))
+    cost = None if found is None else Summary(**strict.fields(found, strict.names(Summary), f"{where}: cost"))
     return SchemeRecord(body["scheme"], body["weight_bytes"], Accuracy(**accuracy), body["quantise_s"], cost)
 
 
 def _bundle(value: object, where: str) -> BundleRecord:
-    body = strict.fields(value, _names(BundleRecord), where)
+    body = strict.fields(value, strict.names(BundleRecord), where)
     parity = tuple(parity_from_record(item, f"{where}: parity") for item in body["parity"])
     return BundleRecord(**{**body, "parts": tuple(body["parts"]), "parity": parity})
 
 
 def parity_from_record(value: object, where: str) -> Parity:
     """Read one parity result, as certificates and runs hold it."""
-    body = strict.fields(value, _names(Parity), where)
+    body = strict.fields(value, strict.names(Parity), where)
     first = body["first"]
     if first is not None:
-        layer = strict.fields(first, _names(LayerDifference), f"{where}: first")
+        layer = strict.fields(first, strict.names(LayerDifference), f"{where}: first")
         first = LayerDifference(**{**layer, "index": tuple(layer["index"])})
     return Parity(**{**body, "first": first})

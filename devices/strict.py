@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields as attributes
+from pathlib import Path
 from typing import Any, TypeVar
 
 from devices.errors import DeviceError
@@ -26,6 +28,29 @@ def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
     """Parse one JSON object; DeviceError when it is none, repeats a key, or holds NaN."""
     with _as_device_error():
         return strict_json.parse_object(text, where)
+
+
+def read_record(path: Path, name: str, make: str) -> tuple[bytes, str]:
+    """Return the bytes of the record `name` in a folder, or of the file itself, and its name for messages.
+
+    Args:
+        path: the folder, or the file.
+        name: the record's file name in a folder.
+        make: what to do where there is none, such as "Make a run first: edgemill run CONFIG.toml".
+
+    Raises:
+        DeviceError: it cannot be read; the message ends with `make`.
+    """
+    file = path / name if path.is_dir() else path
+    try:
+        return file.read_bytes(), str(file)
+    except OSError as error:
+        raise DeviceError(f"cannot read {file}: {error.strerror}. {make}") from error
+
+
+def names(kind: Any) -> tuple[str, ...]:
+    """Return the names of a dataclass's attributes, which are the keys of its record."""
+    return tuple(item.name for item in attributes(kind))
 
 
 def fields(value: object, keys: tuple[str, ...], where: str) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from devices import strict
 from devices.errors import DeviceError
@@ -70,16 +69,11 @@ def read_sweep(path: Path) -> SweepRecord:
     Raises:
         DeviceError: there is none, it is damaged, of another schema, or has unknown or missing keys.
     """
-    file = path / FILE if path.is_dir() else path
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise DeviceError(f"cannot read {file}: {error.strerror}. Make a sweep first: edgemill sweep MODEL") from error
-    where = str(file)
-    body = strict.fields(strict.parse_object(text, where), ("schema", *_names(SweepRecord)), where)
+    text, where = strict.read_record(path, FILE, "Make a sweep first: edgemill sweep MODEL")
+    body = strict.fields(strict.parse_object(text, where), ("schema", *strict.names(SweepRecord)), where)
     if body["schema"] != SCHEMA:
         raise DeviceError(f"{where}: sweep schema {body['schema']!r}; this version reads {SCHEMA}.")
-    values = {key: body[key] for key in _names(SweepRecord)}
+    values = {key: body[key] for key in strict.names(SweepRecord)}
     listed = strict.typed(body["cells"], list, f"{where}: cells")
     values["cells"] = tuple(cell_from_record(item, f"{where}: cells") for item in listed)
     return SweepRecord(**values)
@@ -87,17 +81,13 @@ def read_sweep(path: Path) -> SweepRecord:
 
 def cell_from_record(value: object, where: str) -> SweepCell:
     """Build a cell from parsed JSON; see `read_sweep`."""
-    body = strict.fields(value, _names(SweepCell), where)
+    body = strict.fields(value, strict.names(SweepCell), where)
     if (body["accuracy"] is None) == (body["refused"] is None):
         raise DeviceError(f"{where}: cell '{body['scheme']}' needs either an accuracy or the reason why there is none.")
     found = body["accuracy"]
-    accuracy = None if found is None else Accuracy(**strict.fields(found, _names(Accuracy), f"{where}: accuracy"))
-    cost = Summary(**strict.fields(body["cost"], _names(Summary), f"{where}: cost"))
+    accuracy = None if found is None else Accuracy(**strict.fields(found, strict.names(Accuracy), f"{where}: accuracy"))
+    cost = Summary(**strict.fields(body["cost"], strict.names(Summary), f"{where}: cost"))
     return SweepCell(**{**body, "accuracy": accuracy, "cost": cost})
-
-
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))
 
 
 def measured(cells: Sequence[SweepCell]) -> tuple[tuple[SweepCell, Accuracy], ...]:
