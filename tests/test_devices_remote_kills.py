@@ -51,16 +51,17 @@ def every(server: sshd.Server, site: Path, boot: Path, dice: random.Random) -> C
     ends: Counter[str] = Counter()
     usual_s = 1.0
     for number in range(RUNS):
-        begin = time.monotonic()
-        end = one(server, site, boot, dice, number, 1.25 * usual_s)
+        end, took_s = one(server, site, boot, dice, number, 1.25 * usual_s)
         if end == NOT_MET:
-            usual_s = time.monotonic() - begin
+            usual_s = took_s
         ends[end] += 1
     return ends
 
 
-def one(server: sshd.Server, site: Path, boot: Path, dice: random.Random, number: int, within_s: float) -> str:
-    """Run one job with a kill within so many seconds, if it runs until then; return how it ended."""
+def one(
+    server: sshd.Server, site: Path, boot: Path, dice: random.Random, number: int, within_s: float
+) -> tuple[str, float]:
+    """Run one job with a kill within so many seconds; return how it ended, and how long it took."""
     user = Host(over_ssh(server), Site(str(site), boot_id=str(boot)))
     # Every fourth bundle is new, so that kills meet it on its way.
     body = counting(0.02, LINES)
@@ -69,20 +70,21 @@ def one(server: sshd.Server, site: Path, boot: Path, dice: random.Random, number
     killer = threading.Timer(delay, kill, (kind, server, site, boot))
     killer.start()
     hands = Hands(sleep=lambda seconds: asyncio.sleep(min(seconds, 0.3)))
+    begin = time.monotonic()
     try:
         ran = user.run(job, hands)
     except DeviceError as error:
         # A job that is killed with its watcher, on a board that goes on, has crashed: it must say so and leave nothing.
         assert kind == "job" and "was killed" in str(error), f"{kind}: {error}"
-        return "crash, said so"
+        return "crash, said so", time.monotonic() - begin
     finally:
-        killer.cancel()
+        took_s = time.monotonic() - begin
         killer.join()
     assert ran.records == expected(LINES) == b"".join(user.lines), (number, kind, user.said)
     if user.reruns:
         assert any("run again" in note for note in ran.notes)
-        return "run again, said so"
-    return "followed to the end" if ran.notes else NOT_MET
+        return "run again, said so", took_s
+    return ("followed to the end" if ran.notes else NOT_MET), took_s
 
 
 def _script(number: int) -> str:
